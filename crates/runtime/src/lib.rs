@@ -1,0 +1,13 @@
+//! What every role stands on: clocks, tasks, secrets, HTTP conventions, telemetry, configuration.
+//!
+//! Invariants: the ambient clock and `tokio::spawn` are used here and nowhere else in production code;
+//! a task has a name and a policy; a role-to-role answer is JSON or `application/problem+json`.
+
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod quantiles;
+pub mod secrets;
+pub mod tasks;
+pub mod telemetry;
