@@ -1,0 +1,3 @@
+@foreach ($errors->get($field) as $message)
+<div class="error">{{ $message }}</div>
+@endforeach
