@@ -1,0 +1,8 @@
+//! auth against a genuine Laravel application on a real MariaDB.
+#![cfg(test)]
+
+mod browser;
+mod laravel;
+mod servers;
+mod store;
+mod world;
