@@ -1,0 +1,136 @@
+//! Holds the lease on the ownership table: one request to control at a time, one after the other.
+//!
+//! A renewal names the version by which all new requests are routed and the moving buckets that still have a
+//! write of an earlier version in flight. While there are such, control is asked to answer at once, so that
+//! the end of the last one is known within a millisecond or two; requests never overtake each other, so an
+//! older report cannot undo a newer. Else control answers when the table changes.
+//!
+//! Where control does not answer, routing goes on until the lease ends. At shutdown the lease is kept until
+//! the workers have drained, then given back.
+
+use banyan_core::protocol::lease::{LEASES_PATH, LeaseGrant, LeaseKind, LeaseRequest};
+use banyan_runtime::client::{CallError, RoleClient};
+use banyan_runtime::clock::Boot;
+use banyan_runtime::tasks::Shutdown;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use crate::metrics::{LEASE, RENEWALS, TABLE_VERSION};
+use crate::ownership::Ownership;
+use crate::route::{CapabilityIndex, Routes};
+use crate::state::Grant;
+
+/// How long control may keep a request open while a bucket is being drained.
+const DRAINING_WAIT: Duration = Duration::from_millis(1);
+/// How often the lease is renewed during shutdown.
+const ENDING_WAIT: Duration = Duration::from_millis(50);
+/// The pause after a failed renewal.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The length of a lease before control has told one.
+const LEASE_UNKNOWN: Duration = Duration::from_secs(3);
+
+/// The task.
+pub struct Keeper {
+    /// The name of this gateway, unique per start.
+    pub holder: String,
+    /// Control.
+    pub control: RoleClient,
+    /// What is routed by the table.
+    pub ownership: Arc<Ownership>,
+    /// The capabilities in the order of their indexes.
+    pub routes: Routes,
+    /// Closed when all workers have ended.
+    pub drained: mpsc::Receiver<Infallible>,
+}
+
+impl Keeper {
+    /// Runs until the workers have drained after shutdown was requested.
+    ///
+    /// # Errors
+    /// Never.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let mut lease = LEASE_UNKNOWN;
+        let mut failing = false;
+        while !shutdown.is_requested() {
+            let asked = tokio::select! {
+                asked = self.renew(lease, true) => asked,
+                () = shutdown.requested() => break,
+            };
+            let failed = asked.is_err();
+            match asked {
+                Ok(granted) => lease = granted,
+                Err(error) if !failing => tracing::warn!(%error, "the lease was not renewed"),
+                Err(_) => {}
+            }
+            if failing && !failed {
+                tracing::info!("the lease is renewed again");
+            }
+            failing = failed;
+            if failed {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        self.end(lease).await;
+        Ok(())
+    }
+
+    /// Keeps the lease while workers drain, then gives it back.
+    async fn end(&mut self, lease: Duration) {
+        loop {
+            tokio::select! {
+                _ = self.drained.recv() => break,
+                () = tokio::time::sleep(ENDING_WAIT) => {
+                    if let Err(error) = self.renew(lease, false).await {
+                        tracing::debug!(%error, "the lease was not renewed during shutdown");
+                    }
+                }
+            }
+        }
+        let path = format!("{LEASES_PATH}/{}", self.holder);
+        if let Err(error) = self.control.timeout(PAUSE * 10).delete(&path).await {
+            tracing::debug!(%error, "the lease was not given back; it ends by itself");
+        }
+    }
+
+    /// One renewal; the length of the lease.
+    async fn renew(&self, lease: Duration, waits: bool) -> Result<Duration, CallError> {
+        let report = self.ownership.report();
+        let wait = match () {
+            () if !waits || report.seen_version == 0 => Duration::ZERO,
+            () if !report.undrained.is_empty() => DRAINING_WAIT,
+            () => lease / 3,
+        };
+        let name = |index: CapabilityIndex| self.routes.capabilities()[index.0].name.clone();
+        let request = LeaseRequest {
+            holder: self.holder.clone(),
+            kind: LeaseKind::Gateway,
+            seen_version: report.seen_version,
+            undrained: report.undrained.into_iter().map(|(index, set)| (name(index), set)).collect(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        let sent = Boot::now();
+        // An answer that comes later than this leaves no time for another try before the lease ends.
+        let control = self.control.timeout(wait + lease / 3);
+        let answer: Result<LeaseGrant, CallError> = control.post(LEASES_PATH, &request).await;
+        let outcome = if answer.is_ok() { "granted" } else { "failed" };
+        RENEWALS.with_label_values(&[outcome]).inc();
+        let grant = answer.inspect_err(|_| self.show());
+        let grant = grant?;
+        let lease = Duration::from_millis(grant.lease_ms);
+        let tables = grant.table.map(|table| {
+            let table = &table.capabilities;
+            self.routes.capabilities().iter().map(|c| table.get(&c.name).cloned()).collect()
+        });
+        self.ownership.granted(Grant { until: sent.plus(lease), version: grant.version, tables });
+        self.show();
+        Ok(lease)
+    }
+
+    fn show(&self) {
+        LEASE.set(i64::from(self.ownership.is_leased()));
+        let version = self.ownership.report().seen_version;
+        TABLE_VERSION.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+}

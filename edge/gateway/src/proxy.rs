@@ -1,0 +1,278 @@
+//! One request from its head to the head of its answer, on one worker.
+
+use banyan_core::Capability;
+use banyan_runtime::http::Problem;
+use banyan_runtime::secrets::RoleToken;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::access::{Entry, Subject};
+use crate::body::{AnswerBody, BodyFault, BodyLimits, Occupied, RequestBody};
+use crate::capability::Call;
+use crate::config::Config;
+use crate::error::{self, Answer, bad_request};
+use crate::exchange::{Detached, Upstream};
+use crate::framing;
+use crate::group::{Group, Groups, Place};
+use crate::headers::{self, Peer};
+use crate::identity::Identities;
+use crate::metrics::{Answerer, Figures};
+use crate::ownership::{Ownership, WriteInFlight};
+use crate::path;
+use crate::pool::{Authority, Pool, PoolLimits};
+use crate::resolve::{Resolved, resolve};
+use crate::route::{CapabilityIndex, Routes};
+use crate::spawner::Spawner;
+
+/// What all workers share.
+pub struct Shared {
+    /// The options.
+    pub config: Config,
+    /// The routes of the capabilities.
+    pub routes: Routes,
+    /// The groups of the monolith's routes.
+    pub groups: Groups,
+    /// Who owns what.
+    pub ownership: Arc<Ownership>,
+    /// What services want to see.
+    pub token: RoleToken,
+    /// The monolith.
+    pub monolith: Authority,
+    /// The services, by capability.
+    pub services: Vec<Authority>,
+    /// The figures of the groups, in their order, and of the capabilities behind them.
+    pub labels: Labels,
+}
+
+/// The names under which requests are counted.
+pub struct Labels {
+    groups: Vec<Label>,
+    capabilities: Vec<Label>,
+}
+
+/// One name and its figures.
+pub struct Label {
+    name: Arc<str>,
+    figures: Figures,
+}
+
+impl Labels {
+    /// The names of all groups and capabilities.
+    pub fn new(groups: &Groups, capabilities: &[Capability]) -> Self {
+        let label = |name: &str| Label { name: name.into(), figures: Figures::new(name) };
+        Self {
+            groups: groups.names().map(label).collect(),
+            capabilities: capabilities.iter().map(|c| label(&c.name)).collect(),
+        }
+    }
+
+    fn of_group(&self, group: &Group) -> Option<&Label> {
+        self.groups.iter().find(|label| *label.name == *group.name())
+    }
+}
+
+/// One worker's side.
+pub struct Proxy {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Who requests are.
+    pub identities: Identities,
+    monolith: Upstream,
+    services: Vec<Upstream>,
+    exchanges: Spawner,
+}
+
+impl Proxy {
+    /// A worker's side; `exchanges` runs what goes on without its client.
+    pub fn new(shared: Arc<Shared>, identities: Identities, exchanges: Spawner) -> Arc<Self> {
+        let (config, drivers) = (&shared.config, Spawner::default());
+        let upstream = |authority: &Authority, ms: u64| Upstream {
+            pool: Pool::new(authority.clone(), PoolLimits::from(config), drivers.clone()),
+            answer_max: Duration::from_millis(ms),
+        };
+        let monolith = upstream(&shared.monolith, config.monolith_timeout_ms);
+        let services = shared.services.iter().map(|s| upstream(s, config.service_timeout_ms)).collect();
+        Arc::new(Self { monolith, services, identities, exchanges, shared })
+    }
+
+    /// Closes the idle connections to upstreams.
+    pub fn close(&self) {
+        self.services.iter().chain([&self.monolith]).for_each(|upstream| upstream.pool.close());
+    }
+
+    /// Answers a request that the guard has refused.
+    pub fn refuse(fault: framing::Fault) -> Answer {
+        let mut answer = error::answer(&fault.into());
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+    }
+
+    /// Answers a request.
+    pub async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answer {
+        let (mut head, body) = request.into_parts();
+        let checked = check(&head);
+        headers::arrive(&mut head.headers, peer);
+        let trace = headers::trace(&head.headers);
+        let request_id = headers::request_id(&head.headers, &trace);
+        let raw = head.uri.path().to_owned();
+        let path = path::normal(&raw);
+        let group = self.shared.groups.of(head.method.as_str(), &path).clone();
+        let mut entry = self.entry(&head, (&group, peer), &request_id);
+        let outcome = match checked {
+            Ok(()) => {
+                prepare(&mut head, &self.shared.monolith);
+                headers::forward(&mut head.headers, peer, &trace, &request_id);
+                self.route(Arrived { head, body, path: &path, group }, &mut entry).await
+            }
+            Err(problem) => Err(problem),
+        };
+        let (mut answer, answerer) = outcome.unwrap_or_else(|problem| {
+            let mut answer = error::answer(&problem);
+            if let Ok(id) = HeaderValue::from_str(&request_id) {
+                answer.headers_mut().insert("x-request-id", id);
+            }
+            (answer, Answerer::Gateway)
+        });
+        if let Some(mut entry) = entry {
+            entry.answered(answer.status().as_u16(), answerer);
+            answer.body_mut().set_entry(entry);
+        }
+        answer
+    }
+
+    fn entry(&self, head: &Parts, (group, peer): (&Group, Peer), request_id: &str) -> Option<Box<Entry>> {
+        let label = self.shared.labels.of_group(group)?;
+        let subject = Subject {
+            method: &head.method,
+            path: head.uri.path(),
+            route: &label.name,
+            peer: peer.address,
+            request_id,
+        };
+        Some(Entry::new(subject, label.figures.clone(), self.shared.config.access_log))
+    }
+
+    async fn route(
+        &self,
+        arrived: Arrived<'_>,
+        entry: &mut Option<Box<Entry>>,
+    ) -> Result<(Answer, Answerer), Problem> {
+        let Arrived { head, body, path, group } = arrived;
+        let config = &self.shared.config;
+        if body.size_hint().lower() > config.body_bytes_max {
+            return Err(error::body_fault(&BodyFault::TooLarge, "body_bytes_max"));
+        }
+        let limits = BodyLimits { bytes_max: config.body_bytes_max, idle_max: config.body_idle() };
+        let body = RequestBody::stream(body, limits);
+        let inspect_max = config.body_inspect_bytes_max;
+        let resolved = resolve(&self.shared.routes, (path, &head), body, inspect_max).await?;
+        let Resolved { found: Some(found), method, fields, body } = resolved else {
+            return self.monolith(head, resolved.body, (&group, None)).await;
+        };
+        let label = &self.shared.labels.capabilities[found.index.0];
+        if let Some(entry) = entry {
+            entry.of_capability(&label.name, &label.figures);
+        }
+        self.capability(Call { found, path, method, fields, head, body, group }).await
+    }
+
+    /// Sends a request to the monolith as it is.
+    ///
+    /// # Errors
+    /// Its group is full, or the monolith does not answer.
+    pub async fn monolith(
+        &self,
+        head: Parts,
+        body: RequestBody,
+        (group, write): (&Arc<Group>, Option<WriteInFlight>),
+    ) -> Result<(Answer, Answerer), Problem> {
+        let place = group.enter().await.ok_or_else(|| error::group_full(group))?;
+        let request = Request::from_parts(head, body);
+        let answer = self.send(&self.monolith, request, (Some(place), write)).await?;
+        Ok((answer, Answerer::Monolith))
+    }
+
+    /// Sends a request to the service of a capability.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn send_to_service(
+        &self,
+        index: CapabilityIndex,
+        request: Request<RequestBody>,
+        write: Option<WriteInFlight>,
+    ) -> Result<Answer, Problem> {
+        self.send(&self.services[index.0], request, (None, write)).await
+    }
+
+    /// Once sent, an exchange goes on where the client goes away: the upstream's worker does so too.
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        request: Request<RequestBody>,
+        (place, write): (Option<Place>, Option<WriteInFlight>),
+    ) -> Result<Answer, Problem> {
+        let (upstream, idle_max) = (upstream.clone(), self.shared.config.body_idle());
+        let spawner = self.exchanges.clone();
+        let exchange = async move {
+            let (answer, connection) = upstream.send(request).await?;
+            let occupied = Occupied { connection, place, write };
+            Ok(answer.map(|body| AnswerBody::stream(body, occupied, idle_max, spawner)))
+        };
+        let outcome: Result<Answer, crate::exchange::Fault> =
+            Detached::new(exchange, self.exchanges.clone()).await;
+        let mut answer = outcome?;
+        headers::leave(answer.headers_mut());
+        *answer.version_mut() = Version::HTTP_11;
+        Ok(answer)
+    }
+}
+
+struct Arrived<'r> {
+    head: Parts,
+    body: Incoming,
+    path: &'r str,
+    group: Arc<Group>,
+}
+
+/// Refuses what the gateway does not pass. The framing has been checked already.
+fn check(head: &Parts) -> Result<(), Problem> {
+    if head.method == Method::TRACE {
+        return Err(error::method_not_allowed("TRACE"));
+    }
+    let expects = head.headers.get_all(header::EXPECT).iter();
+    if expects.into_iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let detail = "the gateway knows no expectation but 100-continue";
+        return Err(Problem::new(StatusCode::EXPECTATION_FAILED, "expectation_failed", detail));
+    }
+    if let Some(authority) = head.uri.authority() {
+        let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        let same = host.is_none_or(|host| host.eq_ignore_ascii_case(authority.as_str().as_bytes()));
+        if !same || authority.as_str().contains('@') {
+            return Err(bad_request("ambiguous_request", "the target's host and the header Host differ"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the head one that an upstream is sent: origin form, HTTP/1.1, a host.
+fn prepare(head: &mut Parts, upstream: &Authority) {
+    let host = head.uri.authority().map_or(upstream.as_str(), |a| a.as_str());
+    if !head.headers.contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::from_str(host)
+    {
+        head.headers.insert(header::HOST, host);
+    }
+    if head.uri.authority().is_some() {
+        let path = head.uri.path_and_query().cloned();
+        head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    }
+    head.version = Version::HTTP_11;
+    // What hyper noted about the client's connection does not concern the upstream's.
+    head.extensions.clear();
+}
