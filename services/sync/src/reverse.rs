@@ -1,0 +1,250 @@
+//! The reverse stream: the service's outbox into the monolith's tables.
+//!
+//! Invariants: rows and position are one transaction of the monolith's database, whose tag row is locked
+//! and checked first: each event takes effect once, also when two of these run at the same time, an answer
+//! is lost or the process is killed. An event that cannot be written stops the stream with a fault and is
+//! tried again: nothing is left out.
+
+mod plan;
+
+use crate::capture::Capture;
+use crate::database::DatabaseFault;
+use crate::error::Fault;
+use crate::metrics::{LAG_SECONDS, REVERSED};
+use crate::own::TAG;
+use banyan_core::protocol::monolith::Direction;
+use banyan_core::protocol::target::OutboxPage;
+use banyan_runtime::client::CallError;
+use banyan_runtime::clock;
+use banyan_runtime::tasks::Shutdown;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable as _;
+use plan::{Plan, Write};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The name of the stream among the faults.
+const FAULT: &str = "reverse";
+/// The lane of events in `banyan_tag`.
+pub const LANE_EVENTS: u8 = 0;
+/// The lane of blocks of ids in `banyan_tag`; its position stays 0.
+pub const LANE_BLOCKS: u8 = 1;
+/// The first pause after a failure.
+const RETRY_MS_MIN: u64 = 20;
+/// What an answer may take beyond the wait that was asked for.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Error)]
+enum ReverseFault {
+    #[error(transparent)]
+    Database(#[from] DatabaseFault),
+    #[error(transparent)]
+    Other(#[from] Fault),
+    #[error("{0}")]
+    Service(#[from] CallError),
+    #[error(
+        "the service's database is {now}, and the monolith holds events of {held} up to {position}: it was \
+             made anew or restored from a backup; restore the newer one"
+    )]
+    OtherIncarnation { held: String, now: String, position: u64 },
+    #[error(
+        "the service's outbox ends at {head}, and the monolith holds its events up to {position}: the service \
+             has lost events; restore its newest database"
+    )]
+    Regressed { head: u64, position: u64 },
+    #[error("the tag row was changed by another applier; beginning anew")]
+    Overtaken,
+    #[error("outbox events {first} to {last} cannot be written to the monolith: {cause}")]
+    Unwritable { first: u64, last: u64, cause: String },
+}
+
+/// What the monolith holds of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tag {
+    incarnation: String,
+    position: u64,
+    term: u64,
+}
+
+/// Carries events until shutdown.
+pub async fn run(capture: Arc<Capture>, shutdown: Shutdown) -> Result<(), Infallible> {
+    let reverse = Reverse { capture };
+    tokio::select! {
+        never = reverse.run() => match never {},
+        () = shutdown.requested() => Ok(()),
+    }
+}
+
+struct Reverse {
+    capture: Arc<Capture>,
+}
+
+impl Reverse {
+    async fn run(&self) -> Infallible {
+        let mut pause_ms = RETRY_MS_MIN;
+        loop {
+            let begun = clock::instant();
+            let Err(fault) = self.session().await;
+            self.capture.reverse.live.store(false, Ordering::Relaxed);
+            self.capture.faults.set(FAULT, fault.to_string());
+            let retry_ms_max = self.capture.config.retry_ms_max;
+            pause_ms = if begun.elapsed() > Duration::from_millis(2 * retry_ms_max) {
+                RETRY_MS_MIN
+            } else {
+                (pause_ms * 2).min(retry_ms_max)
+            };
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        }
+    }
+
+    async fn session(&self) -> Result<Infallible, ReverseFault> {
+        let capture = &self.capture;
+        let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {}", capture.config.lock_wait_s_max);
+        let mut connection = capture.database.connect_with(&[lock_wait]).await?;
+        TAG.create(&capture.database, &mut connection).await?;
+        let mut tag = self.read_tag(&mut connection, "").await?;
+        loop {
+            let position = tag.as_ref().map_or(0, |tag| tag.position);
+            capture.reverse.position.send_replace(position);
+            let page = self.page(position).await?;
+            capture.reverse.live.store(true, Ordering::Relaxed);
+            let held = check(&page, tag)?;
+            if page.events.is_empty() {
+                // Kept awake: the server drops connections that say nothing for long.
+                capture.database.bounded(connection.ping()).await?;
+                capture.faults.clear(FAULT);
+                tag = Some(held).filter(|held| held.position > 0);
+                continue;
+            }
+            match self.apply(&mut connection, &held, &page).await {
+                Ok(now) => tag = Some(now),
+                Err(fault) => {
+                    let oldest = page.events[0].committed_ms;
+                    let late = clock::unix_ms().saturating_sub(oldest);
+                    capture.reverse.lag_ms.store(late, Ordering::Relaxed);
+                    return Err(fault);
+                }
+            }
+            capture.faults.clear(FAULT);
+        }
+    }
+
+    async fn page(&self, after: u64) -> Result<OutboxPage, CallError> {
+        let config = &self.capture.config;
+        let (limit, wait) = (config.reverse_events_max, config.reverse_wait_ms);
+        let patience = Duration::from_millis(wait) + ANSWER_MAX;
+        let path = format!("/v1/outbox?after={after}&limit={limit}&wait_ms={wait}");
+        self.capture.service.timeout(patience).get(&path).await
+    }
+
+    async fn read_tag(&self, connection: &mut Conn, lock: &str) -> Result<Option<Tag>, DatabaseFault> {
+        let sql = format!(
+            "SELECT incarnation, position, term FROM {} WHERE capability = '{}' AND lane = {LANE_EVENTS} {lock}",
+            TAG.name, self.capture.capability.name
+        );
+        let rows: Vec<(String, u64, u64)> = self.capture.database.rows(connection, &sql).await?;
+        let tag = |(incarnation, position, term)| Tag { incarnation, position, term };
+        Ok(rows.into_iter().next().map(tag))
+    }
+
+    /// One transaction: the tag row checked, the rows written, the position moved.
+    async fn apply(&self, connection: &mut Conn, held: &Tag, page: &OutboxPage) -> Result<Tag, ReverseFault> {
+        let capture = &self.capture;
+        let catalog = capture.catalog().await?;
+        let (first, last) = (page.events[0].position, page.events[page.events.len() - 1].position);
+        let unwritable = |cause: String| ReverseFault::Unwritable { first, last, cause };
+        let plan = Plan::of(&catalog, &page.events).map_err(unwritable)?;
+        let now = Tag { position: last, ..held.clone() };
+        capture.database.run(connection, "START TRANSACTION").await?;
+        let locked = self.read_tag(connection, "FOR UPDATE").await?;
+        if locked.as_ref().is_some_and(|locked| locked != held) || (locked.is_none() && held.position > 0) {
+            return Err(ReverseFault::Overtaken);
+        }
+        let set = format!(
+            "INSERT INTO {} (capability, lane, incarnation, position, term)
+             VALUES ('{}', {LANE_EVENTS}, '{}', {}, {}) ON DUPLICATE KEY UPDATE position = VALUES(position)",
+            TAG.name, capture.capability.name, now.incarnation, now.position, now.term
+        );
+        capture.database.run(connection, &set).await?;
+        for write in &plan.writes {
+            self.write(connection, write).await.map_err(|fault| match fault {
+                // Somebody holds a row: no fault of the event.
+                fault if fault.is_locked() => ReverseFault::Database(fault),
+                DatabaseFault::Refused { message, .. } => unwritable(format!("{}: {message}", write.what)),
+                fault => ReverseFault::Database(fault),
+            })?;
+        }
+        capture.database.run(connection, "COMMIT").await?;
+        self.committed(page, &plan);
+        Ok(now)
+    }
+
+    async fn write(&self, connection: &mut Conn, write: &Write) -> Result<(), DatabaseFault> {
+        let matched = self.capture.database.run(connection, &write.sql).await?;
+        match &write.or_insert {
+            Some(insert) if matched == 0 => self.capture.database.run(connection, insert).await.map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    fn committed(&self, page: &OutboxPage, plan: &Plan) {
+        let capture = &self.capture;
+        let now = clock::unix_ms();
+        for event in &page.events {
+            let ms = now.saturating_sub(event.committed_ms);
+            capture.reverse.lag_ms.store(ms, Ordering::Relaxed);
+            capture.lag.record_ms(ms as f64);
+            LAG_SECONDS.with_label_values(&["reverse"]).observe(ms as f64 / 1000.0);
+        }
+        REVERSED.with_label_values(&["upsert"]).inc_by(plan.upserts);
+        REVERSED.with_label_values(&["delete"]).inc_by(plan.deletes);
+        capture.marks.reach(Direction::Reverse, page.events.iter().filter_map(|event| event.mark));
+    }
+}
+
+/// Checks that the page goes on where the monolith stands; what the monolith holds.
+fn check(page: &OutboxPage, tag: Option<Tag>) -> Result<Tag, ReverseFault> {
+    if !page.incarnation.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        || page.incarnation.len() > 64
+    {
+        let cause = format!("`{}` is no incarnation", page.incarnation);
+        return Err(ReverseFault::Unwritable { first: 0, last: 0, cause });
+    }
+    match tag {
+        None => Ok(Tag { incarnation: page.incarnation.clone(), position: 0, term: 0 }),
+        Some(tag) if tag.incarnation != page.incarnation => Err(ReverseFault::OtherIncarnation {
+            held: tag.incarnation,
+            now: page.incarnation.clone(),
+            position: tag.position,
+        }),
+        Some(tag) if page.head < tag.position => {
+            Err(ReverseFault::Regressed { head: page.head, position: tag.position })
+        }
+        Some(tag) => Ok(tag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(incarnation: &str, head: u64) -> OutboxPage {
+        OutboxPage { incarnation: incarnation.into(), events: vec![], head }
+    }
+
+    #[test]
+    fn another_or_older_database_of_the_service_is_noticed() {
+        let tag = Tag { incarnation: "a".into(), position: 7, term: 0 };
+        assert_eq!(check(&page("a", 7), Some(tag.clone())).unwrap(), tag);
+        assert_eq!(check(&page("b", 0), None).unwrap().incarnation, "b");
+        assert!(matches!(
+            check(&page("b", 9), Some(tag.clone())),
+            Err(ReverseFault::OtherIncarnation { .. })
+        ));
+        assert!(matches!(check(&page("a", 6), Some(tag)), Err(ReverseFault::Regressed { .. })));
+        assert!(check(&page("a'; --", 6), None).is_err());
+    }
+}
