@@ -1,0 +1,11 @@
+//! notify over loopback HTTP on a real file: the gateway's, control's and sync's requests, and real SMTP.
+#![cfg(test)]
+
+mod import;
+mod letters;
+mod mail;
+mod ownership;
+mod peers;
+mod smtp;
+mod users;
+mod world;
