@@ -1,0 +1,287 @@
+//! One installation of Banyan: its `banyan.toml`, its process, its roles' addresses.
+//!
+//! The file is the one that `banyan init` prints, with addresses and the monolith's facts filled in, so that
+//! the rehearsal runs what an operator would run.
+
+use anyhow::{Context as _, bail};
+use banyan_runtime::client::RoleClient;
+use banyan_runtime::clock;
+use banyan_runtime::secrets::RoleToken;
+use banyan_testkit::Process;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use toml::{Table, Value};
+
+use crate::control::{CAPABILITY, Operator, POLL};
+
+/// How long Banyan may take to start.
+const START_MAX: Duration = Duration::from_secs(30);
+/// Lines of the log that are shown when Banyan cannot start.
+const LOG_LINES: usize = 12;
+
+/// The roles, as `banyan run` names them.
+const ROLES: [&str; 5] = ["control", "auth", "notify", "sync", "gateway"];
+
+/// What the configuration says about the monolith.
+pub struct MonolithFacts {
+    /// Its base URL.
+    pub url: String,
+    /// Its database, as Banyan's own user.
+    pub database: String,
+    /// Laravel's key.
+    pub app_key: String,
+    /// The SMTP server's port.
+    pub smtp_port: u16,
+}
+
+/// A free port for each role.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// For clients.
+    pub gateway: u16,
+    /// The gateway's own figures.
+    pub gateway_admin: u16,
+    /// Control.
+    pub control: u16,
+    /// Auth.
+    pub auth: u16,
+    /// Sync.
+    pub sync: u16,
+    /// The notifications service.
+    pub notify: u16,
+}
+
+/// Whether the roles share a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `banyan up`.
+    Together,
+    /// `banyan run ROLE` for each.
+    Apart,
+}
+
+/// A running installation.
+pub struct Installation {
+    processes: Vec<Process>,
+    ports: Ports,
+    data: PathBuf,
+    operator: Operator,
+}
+
+impl Installation {
+    /// Writes the configuration, asks `banyan check`, starts `banyan up` and waits until every role answers.
+    ///
+    /// # Errors
+    /// The check finds something to mend, or a role does not start; the message holds the end of its log.
+    pub async fn start(
+        folder: &Path,
+        facts: &MonolithFacts,
+        ports: Ports,
+        layout: Layout,
+    ) -> anyhow::Result<Self> {
+        let binary = binary()?;
+        let data = folder.join("banyan-data");
+        let file = folder.join("banyan.toml");
+        std::fs::write(&file, configure(&template(&binary)?, facts, (ports, &data))?)?;
+        check(&binary, &file)?;
+        let spawn = |name: &str, arguments: &[&str]| {
+            let mut command = Command::new(&binary);
+            command.args(arguments).arg("--config").arg(&file).current_dir(folder);
+            Process::spawn(name, command, folder)
+        };
+        let processes = match layout {
+            Layout::Together => vec![spawn("banyan", &["up"])?],
+            Layout::Apart => {
+                let run = |role: &&str| spawn(&format!("banyan-{role}"), &["run", role]);
+                ROLES.iter().map(run).collect::<anyhow::Result<_>>()?
+            }
+        };
+        let token = RoleToken::load_or_create(&data.join("secrets/role.key"))?;
+        let client = |port: u16| RoleClient::new(&format!("http://127.0.0.1:{port}"), token.clone());
+        let operator = Operator {
+            control: client(ports.control),
+            sync: client(ports.sync),
+            service: client(ports.notify),
+            gateway: client(ports.gateway_admin),
+        };
+        let mut installation = Self { processes, ports, data, operator };
+        installation.wait_until_ready().await?;
+        Ok(installation)
+    }
+
+    /// The address for clients.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.gateway)
+    }
+
+    /// The roles' APIs.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// The processes.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The service's database: the one file of the data folder that has its tables.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn service_file(&self) -> anyhow::Result<PathBuf> {
+        let mut folders = vec![self.data.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if has_notifications(&path) {
+                    return Ok(path);
+                }
+            }
+        }
+        bail!("no database of the service in {}", self.data.display())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let start = clock::instant();
+        loop {
+            let failed = match self.readiness().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let ended = self.processes.iter_mut().position(|process| !process.is_running());
+            if ended.is_some() || start.elapsed() > START_MAX {
+                let log = self.processes[ended.unwrap_or_default()].log_tail(LOG_LINES);
+                bail!("banyan does not start: {failed:#}; the end of its log:\n{log}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn readiness(&self) -> anyhow::Result<()> {
+        self.operator.status().await.context("control")?;
+        self.operator.sync_status().await.context("sync")?;
+        self.operator.import_state().await.context("notify")?;
+        self.operator.holds().await.context("gateway")?;
+        let address = ("127.0.0.1", self.ports.gateway);
+        tokio::net::TcpStream::connect(address).await.context("the gateway's public port")?;
+        Ok(())
+    }
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let binary = own.with_file_name("banyan");
+    if !binary.is_file() {
+        bail!("{} is missing; build it with `cargo build -p banyan`, or use bin/rehearse", binary.display());
+    }
+    Ok(binary)
+}
+
+fn template(binary: &Path) -> anyhow::Result<String> {
+    let output = Command::new(binary).args(["init", "-"]).output()?;
+    if !output.status.success() {
+        bail!("`banyan init -` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn check(binary: &Path, file: &Path) -> anyhow::Result<()> {
+    let output = Command::new(binary).arg("check").arg("--config").arg(file).output()?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("`banyan check` finds something to mend:\n{}", String::from_utf8_lossy(&said).trim());
+    }
+    Ok(())
+}
+
+/// Fills the template in.
+fn configure(template: &str, facts: &MonolithFacts, (ports, data): (Ports, &Path)) -> anyhow::Result<String> {
+    let mut file: Table = template.parse().context("the template of `banyan init`")?;
+    file.insert("data_dir".into(), data.display().to_string().into());
+    set(
+        &mut file,
+        "monolith",
+        [
+            ("url", facts.url.clone().into()),
+            ("database", facts.database.clone().into()),
+            ("app_key", facts.app_key.clone().into()),
+            ("session_cookie", "fintech_connect_session".into()),
+            ("session_lifetime_minutes", 120.into()),
+            ("timezone", "Europe/Berlin".into()),
+        ],
+    )?;
+    let at = |port: u16| Value::from(format!("127.0.0.1:{port}"));
+    set(
+        &mut file,
+        "listen",
+        [
+            ("gateway", at(ports.gateway)),
+            ("gateway_admin", at(ports.gateway_admin)),
+            ("control", at(ports.control)),
+            ("auth", at(ports.auth)),
+            ("sync", at(ports.sync)),
+            ("notify", at(ports.notify)),
+        ],
+    )?;
+    set(&mut file, "notify", [("smtp", at(facts.smtp_port))])?;
+    let capabilities = file.get_mut("capability").and_then(Value::as_array_mut);
+    let capability = capabilities
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_table_mut)
+        .find(|c| c.get("name").and_then(Value::as_str) == Some(CAPABILITY))
+        .with_context(|| format!("the template declares no capability `{CAPABILITY}`"))?;
+    capability.insert("service".into(), format!("http://127.0.0.1:{}", ports.notify).into());
+    Ok(toml::to_string(&file)?)
+}
+
+fn set<const N: usize>(file: &mut Table, section: &str, keys: [(&str, Value); N]) -> anyhow::Result<()> {
+    let section = file
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()))
+        .as_table_mut()
+        .with_context(|| format!("`{section}` is no section of the template"))?;
+    keys.into_iter().for_each(|(key, value)| {
+        section.insert(key.into(), value);
+    });
+    Ok(())
+}
+
+fn has_notifications(file: &Path) -> bool {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    rusqlite::Connection::open_with_flags(file, flags)
+        .and_then(|database| {
+            database.prepare("SELECT client_ref FROM notification_activity LIMIT 0").map(|_| ())
+        })
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_template_of_init_is_filled_in() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../banyan/src/commands/banyan.toml");
+        let template = std::fs::read_to_string(path).unwrap();
+        let facts = MonolithFacts {
+            url: "http://127.0.0.1:9".into(),
+            database: "mysql://banyan:x@127.0.0.1:10/shop".into(),
+            app_key: "base64:AAAA".into(),
+            smtp_port: 25,
+        };
+        let ports = Ports { gateway: 1, gateway_admin: 2, control: 3, auth: 4, sync: 5, notify: 6 };
+        let text = configure(&template, &facts, (ports, Path::new("/data"))).unwrap();
+        let file: Table = text.parse().unwrap();
+        assert_eq!(file["monolith"]["url"].as_str(), Some("http://127.0.0.1:9"));
+        assert_eq!(file["listen"]["sync"].as_str(), Some("127.0.0.1:5"));
+        assert_eq!(file["notify"]["smtp"].as_str(), Some("127.0.0.1:25"));
+        assert_eq!(file["capability"][0]["service"].as_str(), Some("http://127.0.0.1:6"));
+        let left: Vec<&str> =
+            text.lines().filter(|line| line.contains(":71") || line.contains(":8000")).collect();
+        assert!(left.is_empty(), "addresses of the template are left: {left:?}");
+    }
+}
