@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long a trigger waits for transactions that use its table, at a time. The statements of others queue
 /// behind it meanwhile, so it is short, and tried again.
 const TABLE_WAIT_S: u64 = 1;
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_millis(20);
 /// How often the server is told to trust the maker of triggers.
 const TRUST_MAX: u32 = 20;
 /// How long an installation may wait for such transactions in all.
@@ -146,6 +146,10 @@ async fn change_triggers(
     statements: &[String],
 ) -> Result<(), DatabaseFault> {
     let trust = |on: u8| format!("SET GLOBAL log_bin_trust_function_creators = {on}");
+    // MariaDB: not at all in the queue. A transaction that has read the table and then writes it would wait
+    // behind the DDL that waits for it, and be the victim of that deadlock. MySQL's least is a second.
+    let wait = |seconds: u64| format!("SET SESSION lock_wait_timeout = {seconds}");
+    database.run(connection, &wait(0)).await?;
     let mut trusted = 0;
     let mut outcome = Ok(());
     for statement in statements {
@@ -163,6 +167,7 @@ async fn change_triggers(
     if trusted > 0 {
         database.run(connection, &trust(0)).await?;
     }
+    database.run(connection, &wait(TABLE_WAIT_S)).await?;
     outcome
 }
 
