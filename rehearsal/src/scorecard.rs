@@ -223,10 +223,8 @@ impl Scorecard {
         ] {
             at_most(name, value as f64, 0.0);
         }
-        if schedule.judges_times {
-            at_most("hold_ms.p99", self.hold_ms.p99, self.drained_write_ms_max + HOLD_OVER_DRAIN_MS);
-            at_most("rollback_ms.max", self.rollback_ms.max, ROLLBACK_MS_MAX);
-        }
+        at_most("hold_ms.p99", self.hold_ms.p99, self.drained_write_ms_max + HOLD_OVER_DRAIN_MS);
+        at_most("rollback_ms.max", self.rollback_ms.max, ROLLBACK_MS_MAX);
         let mut at_least = |name: &str, value: u64, bound: u64| {
             if value < bound {
                 broken.push(format!("{name} is {value}, wanted are at least {bound}"));

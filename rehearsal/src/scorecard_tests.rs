@@ -13,7 +13,6 @@ fn schedule() -> Schedule {
         requests_min: 5000,
         writes_min: 500,
         handovers_min: 20,
-        judges_times: true,
     }
 }
 
