@@ -15,9 +15,7 @@ pub fn check(file: &str, text: &str) -> Vec<Fault> {
         let what = format!("{lines} lines, allowed are {FILE_LINES_MAX}; split it by noun or by command");
         faults.push(Fault::of(file, what));
     }
-    // Tables of tests are data.
-    let tests = file.contains("/tests/") || file.ends_with("_tests.rs");
-    if ending == "rs" && !tests {
+    if ending == "rs" {
         faults.extend(functions(file, text));
     }
     faults
@@ -78,7 +76,6 @@ mod tests {
     fn a_long_function_is_named_by_its_first_line() {
         assert_eq!(check("a.rs", &function(70)), []);
         let text = format!("impl A {{\n{}}}\n", function(71));
-        assert_eq!(check("a/tests/it/b.rs", &text), []);
         assert!(check("a.rs", &text)[0].to_string().starts_with("a.rs:2: a function of 71 lines"));
     }
 
