@@ -59,7 +59,7 @@ impl Default for Config {
             lease_ms: 3000,
             lease_margin_ms: 300,
             leases_max: 1000,
-            buckets_max: 1024,
+            buckets_max: 512,
             ack_ms_max: 1000,
             drain_patience_ms: 80,
             drain_ms_max: 2000,
