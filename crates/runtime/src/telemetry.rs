@@ -1,6 +1,7 @@
 //! Logs of the process, to standard error.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -13,13 +14,20 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging; `BANYAN_LOG` filters by target and level (`info` by default). A second call does nothing.
-pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("BANYAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Only a subscriber that is already installed makes these fail.
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+/// Starts logging; `BANYAN_LOG` filters by target and level, such as `warn,banyan_sync=debug` (`info` by
+/// default). A second call does nothing.
+///
+/// # Errors
+/// The variable cannot be read as such a filter.
+pub fn init(format: LogFormat) -> Result<(), String> {
+    let text = std::env::var("BANYAN_LOG").unwrap_or_else(|_| "info".into());
+    let filter: Targets = text.parse().map_err(|e| format!("BANYAN_LOG `{text}`: {e}"))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // Only a subscriber that is already installed makes this fail.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    Ok(())
 }
