@@ -5,6 +5,7 @@
 //! runs as whoever runs the test (root included), and ends with its value; where the whole process is
 //! killed, the kernel ends it. A test says what it needs by [`require`].
 
+mod browser;
 mod deadline;
 mod laravel;
 mod mariadb;
@@ -16,6 +17,7 @@ mod programs;
 mod smtp;
 mod spawner;
 
+pub use browser::{Browser, Page, curl};
 pub use mariadb::MariaDb;
 pub use monolith::{Monolith, MonolithConfig};
 pub use parts::{Part, missing, require};

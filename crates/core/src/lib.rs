@@ -5,6 +5,7 @@
 
 pub mod bucket;
 pub mod capability;
+pub mod multipart;
 pub mod ownership;
 pub mod pattern;
 pub mod protocol;

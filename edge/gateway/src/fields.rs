@@ -4,6 +4,7 @@
 //! (`php_register_variable_ex` in main/php_variables.c); JSON keys stay. Files of multipart forms are no
 //! fields. Only texts, numbers and booleans count.
 
+use banyan_core::multipart;
 use std::borrow::Cow;
 
 /// Fields in the order of their appearance.
@@ -58,19 +59,8 @@ impl Fields {
     }
 
     fn of_multipart(boundary: &str, body: &[u8]) -> Self {
-        let delimiter = format!("--{boundary}");
-        let text = String::from_utf8_lossy(body);
-        let part = |part: &str| -> Option<(String, String)> {
-            let (head, content) = part.split_once("\r\n\r\n")?;
-            let disposition = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
-            })?;
-            let is_file = parameter(disposition, "filename").is_some();
-            let name = parameter(disposition, "name").filter(|_| !is_file)?;
-            Some((php_name(name), content.strip_suffix("\r\n").unwrap_or(content).to_owned()))
-        };
-        Self(text.split(delimiter.as_str()).skip(1).filter_map(part).collect())
+        let fields = multipart::fields(boundary, body).into_iter();
+        Self(fields.map(|(name, value)| (php_name(&name), value)).collect())
     }
 }
 
@@ -83,21 +73,13 @@ fn kind(content_type: &str) -> Option<Kind<'_>> {
     let lower = content_type.to_ascii_lowercase();
     if lower.starts_with("application/x-www-form-urlencoded") {
         Some(Kind::Form)
-    } else if lower.starts_with("multipart/form-data") {
-        parameter(content_type, "boundary").map(Kind::Multipart)
+    } else if let Some(boundary) = multipart::boundary(content_type) {
+        Some(Kind::Multipart(boundary))
     } else if lower.contains("/json") || lower.contains("+json") {
         Some(Kind::Json)
     } else {
         None
     }
-}
-
-/// A parameter such as `name="a"` of a header's value, without its quotes.
-fn parameter<'t>(value: &'t str, wanted: &str) -> Option<&'t str> {
-    value.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
-    })
 }
 
 fn php_name(name: &str) -> String {

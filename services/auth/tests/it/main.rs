@@ -1,7 +1,6 @@
 //! auth against a genuine Laravel application on a real MariaDB.
 #![cfg(test)]
 
-mod browser;
 mod laravel;
 mod servers;
 mod store;

@@ -1,12 +1,12 @@
 //! What auth does to the session table, how it looks up values, and what it says when the database fails.
 
-use crate::browser::curl;
 use crate::world::{World, until};
 use banyan_auth::Config;
 use banyan_core::protocol::identity::{Identity, IdentityRequest, LookupAnswer, LookupRequest};
 use banyan_runtime::client::{CallError, RoleClient};
 use banyan_runtime::clock;
 use banyan_runtime::secrets::RoleToken;
+use banyan_testkit::curl;
 use mysql_async::prelude::Queryable as _;
 use serde_json::{Value, json};
 

@@ -1,6 +1,5 @@
 //! A monolith with a few users, auth beside it, and what a test asks of both.
 
-use crate::browser::{Browser, curl};
 use crate::servers::Servers;
 use banyan_auth::{Config, Deps};
 use banyan_core::Capability;
@@ -10,6 +9,7 @@ use banyan_runtime::clock::Boot;
 use banyan_runtime::http::serve;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
+use banyan_testkit::{Browser, curl};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts};
 use std::sync::atomic::{AtomicU32, Ordering};

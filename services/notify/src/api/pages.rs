@@ -102,6 +102,8 @@ pub fn redirect(headers: &HeaderMap, path: &str) -> Response {
     let location = format!("{scheme}://{host}{path}");
     let body = render("redirect.html", context! { location => location.clone() });
     let mut answer = html(StatusCode::FOUND, &body);
+    // Symfony writes it so where nobody names the type.
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     match HeaderValue::from_str(&location) {
         Ok(location) => answer.headers_mut().insert(header::LOCATION, location),
         Err(_) => answer.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/")),

@@ -18,7 +18,7 @@ const TIME: &[Rule] = &[Rule::RequiredWith("quiet_hours"), Rule::TimeOfDay];
 const PREFERENCES: [Field; 9] = [
     Field { name: "email_enabled", nullable: false, rules: &[Rule::Boolean] },
     Field { name: "sms_enabled", nullable: false, rules: &[Rule::Boolean] },
-    Field { name: "digest", nullable: false, rules: &[Rule::Text, Rule::In(&["none", "daily", "weekly"])] },
+    Field { name: "digest", nullable: false, rules: &[Rule::In(&["none", "daily", "weekly"])] },
     Field { name: "salutation", nullable: true, rules: &[Rule::Text, Rule::Max(60), Rule::Latin1] },
     Field { name: "max_per_day", nullable: false, rules: &[Rule::Integer, Rule::Min(0), Rule::Max(1000)] },
     Field { name: "quiet_hours", nullable: true, rules: &[Rule::Array] },

@@ -67,7 +67,7 @@ async fn try_unsubscribe(service: &Service, request: Request) -> Result<(String,
     let user = routed_subject(&parts.headers)?;
     let owner_epoch = owner_epoch(&parts.headers)?;
     let body = body_of(Request::from_parts(parts.clone(), body)).await?;
-    let fields = input::read(&parts, &body)?;
+    let fields = input::read(&parts, &body);
     let email = of_link(&fields, &service.links).ok_or(Failed::Link)?;
     let known = service.readers.read(move |db| reads::user(db, user)).await;
     let known = known.map_err(|fault| error::fault_problem(&fault))?;

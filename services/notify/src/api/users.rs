@@ -68,7 +68,7 @@ pub fn routes() -> Router<Arc<Service>> {
 
 async fn list(State(service): State<Arc<Service>>, request: Request) -> Result<Response, Problem> {
     let (parts, user) = reader(&service, request).await?;
-    let query: Fields = input::read(&parts, &Bytes::new())?;
+    let query: Fields = input::read(&parts, &Bytes::new());
     let asked = |name: &str| query.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     // Laravel's `boolean()`.
     let unread = matches!(asked("unread").to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes");
@@ -164,7 +164,7 @@ async fn try_write(
     let owner_epoch = owner_epoch(&parts.headers)?;
     let traceparent = text(&parts.headers, "traceparent");
     let body = body_of(Request::from_parts(parts.clone(), body)).await?;
-    let fields = input::read(&parts, &body)?;
+    let fields = input::read(&parts, &body);
     let (action, client_ref) = wanted(&fields, (id, wish))?;
     let write = Write { user, owner_epoch, client_ref, traceparent, action };
     service.execute(write).await.map_err(|refusal| match refusal {

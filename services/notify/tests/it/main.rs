@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod import;
+mod laravel;
 mod letters;
 mod mail;
 mod ownership;

@@ -39,6 +39,7 @@ pub struct World {
     pub tasks: Tasks,
     peer_tasks: Tasks,
     config: Config,
+    app_key: String,
     steps: AtomicU64,
 }
 
@@ -83,6 +84,11 @@ impl Ask<'_> {
         self.header("banyan-owner-epoch", &epoch.to_string())
     }
 
+    pub fn body(mut self, body: &str) -> Self {
+        self.body = body.into();
+        self
+    }
+
     pub fn json(mut self, body: Value) -> Self {
         self.body = body.to_string();
         self.header("content-type", "application/json")
@@ -119,6 +125,10 @@ impl World {
     }
 
     pub async fn start_with(config: Config) -> Self {
+        Self::start_with_key(config, APP_KEY).await
+    }
+
+    async fn start_with_key(config: Config, app_key: &str) -> Self {
         let (peer_tasks, smtp) = (Tasks::new(), Smtp::start().await);
         let peers = Peers::start(&peer_tasks, &RoleToken::new(TOKEN)).await;
         let config = Config {
@@ -130,7 +140,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let (tasks, role) = (Tasks::new(), RoleClient::new("http://127.0.0.1:1", RoleToken::new(TOKEN)));
         let steps = AtomicU64::new(1);
-        let mut world = Self { role, peers, smtp, folder, tasks, peer_tasks, config, steps };
+        let app_key = app_key.to_owned();
+        let mut world = Self { role, peers, smtp, folder, tasks, peer_tasks, config, app_key, steps };
         world.serve().await;
         world
     }
@@ -141,7 +152,16 @@ impl World {
     }
 
     pub async fn owned_with(config: Config) -> Self {
-        let world = Self::start_with(config).await;
+        Self::start_with(config).await.into_owned().await
+    }
+
+    /// As [`World::owned`], with this key of Laravel's.
+    pub async fn owned_with_key(app_key: &str) -> Self {
+        Self::start_with_key(Config::default(), app_key).await.into_owned().await
+    }
+
+    async fn into_owned(self) -> Self {
+        let world = self;
         world.copy().await;
         world.import(vec![fence(FenceOwner::Moving, BucketSet::all(), EPOCH)]).await;
         assert!(world.open(BucketSet::all(), EPOCH).await);
@@ -154,7 +174,7 @@ impl World {
         let deps = Deps {
             data_dir: self.folder.path().into(),
             capability: capability(),
-            app_key: APP_KEY.into(),
+            app_key: self.app_key.clone(),
             timezone: "Europe/Berlin".into(),
             auth: self.peers.client.clone(),
             control: self.peers.client.clone(),

@@ -1,17 +1,31 @@
-//! A person at a browser, by way of curl: a cookie jar, pages and forms.
+//! A person at a browser, by way of curl: a cookie jar, pages and forms of the monolith. What does not answer
+//! within half a minute fails the test.
 
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
+/// What curl tells behind the body.
+const WRITE_OUT: &str = "\n%{http_code}\t%header{content-type}\t%header{cache-control}\t%header{location}";
+
 /// One browser with its cookies.
+#[derive(Debug)]
 pub struct Browser {
     base_url: String,
     jar: PathBuf,
 }
 
 /// What came back.
+#[derive(Clone, Debug)]
 pub struct Page {
+    /// The status code.
     pub status: u16,
+    /// The header `Content-Type`, empty where there is none.
+    pub content_type: String,
+    /// The header `Cache-Control`, empty where there is none.
+    pub cache_control: String,
+    /// The header `Location`, empty where there is none.
+    pub location: String,
+    /// The body.
     pub body: String,
 }
 
@@ -75,7 +89,7 @@ impl Browser {
     }
 
     fn all(&self) -> Vec<(String, String)> {
-        let jar = std::fs::read_to_string(&self.jar).unwrap();
+        let jar = std::fs::read_to_string(&self.jar).expect("curl has written the cookie jar");
         jar.lines()
             .map(|line| line.strip_prefix("#HttpOnly_").unwrap_or(line))
             .filter(|line| !line.starts_with('#'))
@@ -86,7 +100,8 @@ impl Browser {
             .collect()
     }
 
-    async fn request(&self, path: &str, more: &[String]) -> Page {
+    /// One request with arguments of curl, such as `--header`.
+    pub async fn request(&self, path: &str, more: &[String]) -> Page {
         let jar = path_text(&self.jar);
         let mut arguments = vec!["--cookie".into(), jar.clone(), "--cookie-jar".into(), jar];
         arguments.extend_from_slice(more);
@@ -97,18 +112,26 @@ impl Browser {
 /// One request by curl.
 pub async fn curl(url: &str, arguments: &[String]) -> Page {
     let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code}"])
+        .args(["--silent", "--show-error", "--max-time", "30", "--write-out", WRITE_OUT])
         .args(arguments)
         .arg(url)
         .output()
         .await
-        .unwrap();
+        .expect("curl is installed; `require(Part::Curl)` says so before");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
-    let (body, status) = text.rsplit_once('\n').unwrap();
-    Page { status: status.parse().unwrap(), body: body.to_owned() }
+    let (body, told) = text.rsplit_once('\n').expect("curl has written a line behind the body");
+    let told: Vec<&str> = told.split('\t').collect();
+    let [status, content_type, cache_control, location] = told[..] else { panic!("{url}: {told:?}") };
+    Page {
+        status: status.parse().expect("a status is a number"),
+        content_type: content_type.into(),
+        cache_control: cache_control.into(),
+        location: location.into(),
+        body: body.into(),
+    }
 }
 
 fn path_text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
+    path.to_str().expect("the paths of tests are UTF-8").to_owned()
 }
