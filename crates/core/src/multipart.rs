@@ -54,7 +54,8 @@ mod tests {
             + &part("name=b", "a--xXb")
             + "--xX--\r\nepilogue";
         assert_eq!(check(&body), [("a".into(), "1\r\n2".into()), ("b".into(), "a--xXb".into())]);
-        assert_eq!(check(&format!("preamble\r\n{}", part("name=a", "1"))), [("a".into(), "1".into())]);
+        let behind = format!("preamble\r\n{}--xX--", part("name=a", "1\r\n"));
+        assert_eq!(check(&behind), [("a".into(), "1\r\n".into())]);
         assert_eq!(check(&part("x=1", "1")), []);
         assert_eq!(check("--xX\r\nname=a"), []);
         assert_eq!(check(""), []);

@@ -122,7 +122,7 @@ mod tests {
             (json, r#"["_method"]"#.into(), None),
             (json, "_method=DELETE".into(), None),
             (multipart, part("name=\"_method\"", "DELETE") + "--xX--\r\n", Some("DELETE")),
-            (multipart, part("name=a", "1") + &part("name=_method", "DELETE"), Some("DELETE")),
+            (multipart, part("name=a", "1") + &part("name=_method", "DELETE") + "--xX--\r\n", Some("DELETE")),
             (multipart, part("name=\"_method\"; filename=\"f\"", "DELETE"), None),
             ("text/plain", "_method=DELETE".into(), None),
         ] {

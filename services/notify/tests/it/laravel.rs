@@ -212,6 +212,7 @@ async fn they_answer_writes_by_json_alike_and_leave_the_same_activity() {
         ("PUT", "/api/notification-preferences", json!({"digest": "daily", "max_per_day": "7"})),
         ("PUT", "/api/notification-preferences", json!({"digest": "hourly", "max_per_day": 1001})),
         ("PUT", "/api/notification-preferences", json!({"digest": ["daily"], "max_per_day": 1.5})),
+        ("PUT", "/api/notification-preferences", json!({"digest": null, "max_per_day": null})),
         ("PUT", "/api/notification-preferences", json!({"max_per_day": -1})),
         ("PUT", "/api/notification-preferences", json!({"max_per_day": "x"})),
         ("PUT", "/api/notification-preferences", json!({"salutation": "Zoë"})),
