@@ -12,7 +12,7 @@ mod verify;
 use crate::cli::{Cli, Command, Letters, Role};
 use crate::roles::{self, Installation};
 use crate::settings::Settings;
-use banyan_runtime::telemetry;
+use banyan_runtime::{failpoints, telemetry};
 use clap::CommandFactory as _;
 use std::process::ExitCode;
 
@@ -26,6 +26,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         _ => {}
     }
+    failpoints::check()?;
     let settings = Settings::load(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(dispatch(cli.command, settings))

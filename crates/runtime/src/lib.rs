@@ -6,6 +6,7 @@
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod failpoints;
 pub mod http;
 pub mod quantiles;
 pub mod secrets;

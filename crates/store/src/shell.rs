@@ -16,6 +16,7 @@ use crate::outbox::{self, Pending};
 use crate::ownership::Ownership;
 use crate::working::Working;
 use banyan_runtime::clock::{self, Boot};
+use banyan_runtime::failpoints;
 use banyan_runtime::tasks::{OnError, Tasks};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -226,7 +227,9 @@ impl<C: Core> Writer<C> {
         ownership.save(&db)?;
         outbox.save(&db, now_ms)?;
         answers.save(&db, now_ms)?;
+        failpoints::before("notify", "batch");
         db.commit().map_err(|error| Failed::Commit(error.into()))?;
+        failpoints::after("notify", "batch");
         self.head.send_replace(outbox.head());
         core.committed(&working);
         Ok(outcomes)

@@ -11,6 +11,7 @@
 use banyan_core::protocol::lease::{LEASES_PATH, LeaseGrant, LeaseKind, LeaseRequest};
 use banyan_runtime::client::{CallError, RoleClient};
 use banyan_runtime::clock::Boot;
+use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -113,7 +114,9 @@ impl Keeper {
         let sent = Boot::now();
         // An answer that comes later than this leaves no time for another try before the lease ends.
         let control = self.control.timeout(wait + lease / 3);
+        failpoints::before("gateway", "lease");
         let answer: Result<LeaseGrant, CallError> = control.post(LEASES_PATH, &request).await;
+        failpoints::after("gateway", "lease");
         let outcome = if answer.is_ok() { "granted" } else { "failed" };
         RENEWALS.with_label_values(&[outcome]).inc();
         let grant = answer.inspect_err(|_| self.show());

@@ -7,6 +7,7 @@
 use banyan_core::protocol::migration::Quantiles;
 use banyan_core::{OwnerEpoch, Side};
 use banyan_runtime::clock::Boot;
+use banyan_runtime::failpoints;
 use banyan_runtime::quantiles::Samples;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -105,11 +106,13 @@ impl Ownership {
             Asked::Refused(refusal) => return Err(refusal),
             Asked::Held(hold, until) => (hold, until),
         };
+        failpoints::before("gateway", "hold");
         loop {
             let left = until.since(Boot::now()).max(Duration::from_millis(1));
             tokio::select! {
                 biased;
                 outcome = &mut hold.outcome => {
+                    failpoints::after("gateway", "hold");
                     return outcome.unwrap_or(Err(Refusal::HoldLimit)).map(|a| self.admitted(a));
                 }
                 () = tokio::time::sleep(left) => self.run(Input::Tick),

@@ -1,6 +1,7 @@
 //! One request from its head to the head of its answer, on one worker.
 
 use banyan_core::Capability;
+use banyan_runtime::failpoints;
 use banyan_runtime::http::Problem;
 use banyan_runtime::secrets::RoleToken;
 use http::header::{self, HeaderValue};
@@ -219,8 +220,15 @@ impl Proxy {
     ) -> Result<Answer, Problem> {
         let (upstream, idle_max) = (upstream.clone(), self.shared.config.body_idle());
         let spawner = self.exchanges.clone();
+        let is_write = write.is_some();
         let exchange = async move {
+            if is_write {
+                failpoints::before("gateway", "write");
+            }
             let (answer, connection) = upstream.send(request).await?;
+            if is_write {
+                failpoints::after("gateway", "write");
+            }
             let occupied = Occupied { connection, place, write };
             Ok(answer.map(|body| AnswerBody::stream(body, occupied, idle_max, spawner)))
         };

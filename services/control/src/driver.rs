@@ -16,6 +16,7 @@ use crate::metrics;
 use crate::peers::Peers;
 use banyan_core::protocol::migration::MigrationStatus;
 use banyan_runtime::clock::{self, Boot};
+use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
 use std::collections::HashMap;
 use std::future::{Future, pending};
@@ -201,8 +202,13 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Call { id, call } => {
-                    let answer = self.parts.peers.call(call);
-                    self.call = Some(Box::pin(async move { (id, answer.await) }));
+                    let (step, answer) = (call.step(), self.parts.peers.call(call));
+                    self.call = Some(Box::pin(async move {
+                        failpoints::before("control", step);
+                        let answer = answer.await;
+                        failpoints::after("control", step);
+                        (id, answer)
+                    }));
                 }
                 Effect::Commit { id, commit } => {
                     let (journal, name) = (self.parts.journal.clone(), self.parts.peers.capability.clone());
@@ -226,12 +232,14 @@ async fn commit_until_durable(
     commit: Arc<Commit>,
 ) -> Result<u64, journal::Fault> {
     loop {
+        failpoints::before("control", commit.step);
         match journal.commit(&capability, Arc::clone(&commit), clock::unix_ms()).await {
             Err(journal::Fault::Database(error)) => {
                 tracing::error!(capability, %error, "the journal does not commit; trying again");
                 tokio::time::sleep(COMMIT_BACKOFF).await;
             }
             Ok(version) => {
+                failpoints::after("control", commit.step);
                 metrics::version(version);
                 if let Some(report) = &commit.report {
                     tracing::info!(

@@ -28,7 +28,7 @@ use crate::schema::kind::Kind;
 use crate::schema::{Column, TableSchema};
 use banyan_core::capability::Table;
 use banyan_core::protocol::monolith::{BlockRequest, IdBlock};
-use banyan_runtime::clock;
+use banyan_runtime::{clock, failpoints};
 use mysql_async::Conn;
 use std::time::Duration;
 
@@ -168,7 +168,9 @@ async fn attempt(
         return Err(Fault::NoBlock { table: table.name.clone(), cause });
     }
     database.run(connection, &standing.insert(&[(first, last), (post.saturating_add(1), post)])).await?;
+    failpoints::before("sync", "block");
     move_counter(capture, connection, (table, last)).await?;
+    failpoints::after("sync", "block");
     let highest = prove(database, connection, (table, first, last)).await?;
     let Some(highest) = highest else { return Ok(Some(IdBlock { first, last })) };
     let shrunk = highest.saturating_add(1);

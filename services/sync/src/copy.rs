@@ -12,6 +12,7 @@ use crate::own::{self, HEARTBEAT};
 use crate::schema::TableSchema;
 use banyan_core::Row;
 use banyan_core::protocol::import::{CopyChunk, CopyProgress};
+use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
 use mysql_async::Conn;
 use std::collections::HashSet;
@@ -194,10 +195,12 @@ impl Copy {
             heartbeat_statement(&name, writer, number)
         };
         database.run(&mut connection, &bound(self.number * 2)).await?;
+        failpoints::before("sync", "chunk");
         let chunk = self.read_chunk(&mut connection, table, after).await?;
         let (through, done) = (chunk.through, chunk.done);
         self.capture.desk.load(chunk);
         database.run(&mut connection, &bound(self.number * 2 + 1)).await?;
+        failpoints::after("sync", "chunk");
         self.connection = Some(connection);
         match tokio::time::timeout(CHUNK_MAX, outcome).await {
             Ok(Ok(())) => Ok(Chunk::Committed { through, done }),

@@ -15,8 +15,8 @@ use crate::own::FENCE;
 use banyan_core::protocol::import::{BinlogPosition, ImportBatch, ImportOutcome};
 use banyan_core::protocol::monolith::Direction;
 use banyan_runtime::client::CallError;
-use banyan_runtime::clock;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::{clock, failpoints};
 use batch::{Batch, Limits};
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
@@ -153,7 +153,9 @@ impl Forward {
         let capture = &self.capture;
         let (message, promises) = batch.into_message(from);
         let begun: Instant = clock::instant();
+        failpoints::before("sync", "forward");
         let outcome: ImportOutcome = capture.service.timeout(COMMIT_MAX).post("/v1/import", &message).await?;
+        failpoints::after("sync", "forward");
         BATCHES.observe(begun.elapsed().as_secs_f64());
         for (kind, count) in [
             ("applied", outcome.applied),

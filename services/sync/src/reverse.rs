@@ -15,8 +15,8 @@ use crate::own::TAG;
 use banyan_core::protocol::monolith::Direction;
 use banyan_core::protocol::target::OutboxPage;
 use banyan_runtime::client::CallError;
-use banyan_runtime::clock;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::{clock, failpoints};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 use plan::{Plan, Write};
@@ -177,7 +177,9 @@ impl Reverse {
                 fault => ReverseFault::Database(fault),
             })?;
         }
+        failpoints::before("sync", "reverse");
         capture.database.run(connection, "COMMIT").await?;
+        failpoints::after("sync", "reverse");
         self.committed(page, &plan);
         Ok(now)
     }

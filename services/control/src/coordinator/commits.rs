@@ -23,6 +23,21 @@ pub(super) enum Purpose {
     Restored,
 }
 
+impl Purpose {
+    /// The name of the step.
+    fn step(&self) -> &'static str {
+        match self {
+            Self::Wish(..) => "wish",
+            Self::Freeze { .. } => "freeze",
+            Self::Gates { .. } => "gates",
+            Self::Flip => "flip",
+            Self::Steady => "steady",
+            Self::Restoring => "restoring",
+            Self::Restored => "restored",
+        }
+    }
+}
+
 /// A commit that has been begun.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
@@ -74,14 +89,18 @@ impl Coordinator {
                 report = Some(self.report(&attempt, HandoverOutcome::Done, now));
             }
         }
-        Some(Commit { next, version: VersionChange::Next, audit, report })
+        Some(Commit { step: purpose.step(), next, version: VersionChange::Next, audit, report })
     }
 
     fn compose_wish(&mut self, id: WishId, wish: &Wish) -> Option<Commit> {
         match wish::decide(&self.durable, wish, &self.start.steps) {
-            Ok((next, audit)) => {
-                Some(Commit { next, version: VersionChange::Same, audit: Some(audit), report: None })
-            }
+            Ok((next, audit)) => Some(Commit {
+                step: "wish",
+                next,
+                version: VersionChange::Same,
+                audit: Some(audit),
+                report: None,
+            }),
             Err(rejection) => {
                 self.out.push(Effect::Settle(id, Err(rejection)));
                 None

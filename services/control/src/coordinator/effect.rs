@@ -76,6 +76,8 @@ pub enum Effect {
 /// A durable change.
 #[derive(Clone, Debug)]
 pub struct Commit {
+    /// The step that it journals, such as `flip`.
+    pub step: &'static str,
     /// The state that results.
     pub next: Durable,
     /// Whether holdings change, so that the table gets a new version.
@@ -127,6 +129,22 @@ pub enum Call {
     Open(OwnershipOpen),
     /// The service: close buckets.
     Close(OwnershipClose),
+}
+
+impl Call {
+    /// The name of the step.
+    pub fn step(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Ownership => "ownership",
+            Self::TakeGates(_) => "take_gates",
+            Self::ReleaseGates(_) => "release_gates",
+            Self::SetFence(_) => "set_fence",
+            Self::WaitMark(_) => "wait_mark",
+            Self::Open(_) => "open",
+            Self::Close(_) => "close",
+        }
+    }
 }
 
 /// What a call came to.

@@ -51,7 +51,7 @@ fn commit(next: &Durable, version: VersionChange) -> Arc<Commit> {
         detail: "from 0 % to 1 %".into(),
         reason: "a \"test\"".into(),
     };
-    Arc::new(Commit { next: next.clone(), version, audit: Some(audit), report: None })
+    Arc::new(Commit { step: "test", next: next.clone(), version, audit: Some(audit), report: None })
 }
 
 #[tokio::test]
@@ -112,7 +112,8 @@ async fn reports_are_bounded_and_come_newest_first() {
     let durable = opened.capabilities[NAME].0.clone();
     for epoch in 2..=6 {
         let report = Some(report(epoch));
-        let commit = Commit { next: durable.clone(), version: VersionChange::Same, audit: None, report };
+        let commit =
+            Commit { step: "test", next: durable.clone(), version: VersionChange::Same, audit: None, report };
         opened.journal.commit(NAME, Arc::new(commit), 1).await.unwrap();
     }
     let epochs = |reports: Vec<HandoverReport>| reports.iter().map(|r| r.owner_epoch.0).collect::<Vec<_>>();

@@ -10,6 +10,7 @@ use crate::domain::{Answer, Command, Mail, MailOutcome, Rejection};
 use crate::store::{NotifyCore, Signals, reads};
 use banyan_core::BucketSet;
 use banyan_runtime::clock::Boot;
+use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
 use banyan_store::{Fault, Readers, Refusal, Shell, ownership};
 use rusqlite::Connection;
@@ -122,11 +123,15 @@ impl Sender {
                 return;
             }
         };
+        failpoints::before("notify", "claim");
         let Some(mail) = self.claim(id, user).await else { return };
+        failpoints::after("notify", "claim");
+        failpoints::before("notify", "send");
         let sent = tokio::select! {
             sent = self.smtp.send(connection, &mail) => sent,
             Ok(()) = &mut taken_up.broken_off => Err(Unsent::Failed("its bucket leaves".into())),
         };
+        failpoints::after("notify", "send");
         let outcome = match sent {
             Ok(()) => MailOutcome::Sent,
             Err(Unsent::Failed(cause)) => {
@@ -135,7 +140,9 @@ impl Sender {
             }
             Err(Unsent::NotTaken(cause)) => self.not_taken(id, &cause),
         };
+        failpoints::before("notify", "record");
         self.record(id, user, outcome).await;
+        failpoints::after("notify", "record");
         if outcome != MailOutcome::NotTaken {
             self.mails.settled(id);
         }

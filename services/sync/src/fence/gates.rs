@@ -9,7 +9,7 @@ use crate::error::Fault;
 use crate::own::GATE;
 use banyan_core::protocol::monolith::{GatesRelease, GatesTake, GatesTaken, OpenTransaction};
 use banyan_core::{Bucket, BucketSet, Turn};
-use banyan_runtime::clock;
+use banyan_runtime::{clock, failpoints};
 use mysql_async::Conn;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -63,7 +63,9 @@ impl Gates {
             Some(before) => self.renew(before).await?,
             None => self.connect().await?,
         };
+        failpoints::before("sync", "take_gates");
         let (taken, complete) = self.lock(&mut connection, command).await?;
+        failpoints::after("sync", "take_gates");
         let xa: Vec<mysql_async::Row> = self.database.rows(&mut connection, "XA RECOVER").await?;
         let holders = if complete { Vec::new() } else { holders(&self.database, &mut connection).await? };
         let connection_id = u64::from(connection.id());
@@ -77,12 +79,14 @@ impl Gates {
     /// The database fails.
     pub async fn release(&self, command: &GatesRelease) -> Result<(), Fault> {
         let mut held = self.held.lock().await;
+        failpoints::before("sync", "release_gates");
         // Dropped, not kept: its rows are free when the server has closed it, whatever state it is in.
         if let Some(mut mine) = held.take_if(|held| held.turn.attempt == command.attempt)
             && self.database.run(&mut mine.connection, "ROLLBACK").await.is_ok()
         {
             tokio::time::timeout(Duration::from_secs(1), mine.connection.disconnect()).await.ok();
         }
+        failpoints::after("sync", "release_gates");
         let in_use = held.as_ref().map(|held| u64::from(held.connection.id()));
         match command.kill_connection_id {
             Some(id) if in_use != Some(id) => self.kill(id).await,

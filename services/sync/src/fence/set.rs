@@ -9,7 +9,7 @@ use crate::capture::Capture;
 use crate::error::Fault;
 use crate::own::{FENCE, GUARD};
 use banyan_core::protocol::monolith::{Applied, FenceSet};
-use banyan_runtime::clock;
+use banyan_runtime::{clock, failpoints};
 use mysql_async::Conn;
 use std::time::Duration;
 
@@ -87,7 +87,9 @@ async fn attempt(capture: &Capture, connection: &mut Conn, command: &FenceSet) -
     let (owner, epoch) = (command.owner.as_str(), command.owner_epoch);
     let set = format!("UPDATE {} SET owner = '{owner}', owner_epoch = {epoch} WHERE {range}", FENCE.name);
     database.run(connection, &set).await?;
+    failpoints::before("sync", "set_fence");
     database.run(connection, "COMMIT").await?;
+    failpoints::after("sync", "set_fence");
     Ok(true)
 }
 
