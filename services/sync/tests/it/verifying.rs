@@ -5,6 +5,7 @@ use banyan_core::protocol::monolith::VerifyReport;
 use mysql_async::prelude::Queryable as _;
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[tokio::test]
 async fn planted_differences_are_found_and_described_while_rows_keep_changing() {
@@ -31,6 +32,8 @@ async fn planted_differences_are_found_and_described_while_rows_keep_changing() 
             n += 1;
             let sql = format!("UPDATE notifications SET body = 'b{n}' WHERE id BETWEEN 2000 AND 2100");
             monolith.query_drop(sql).await.unwrap();
+            // Slower than the stream, or verification waits for a stream that never catches up.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let verify = async {
