@@ -5,8 +5,8 @@
 
 use anyhow::{Context as _, bail};
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::clock;
 use banyan_runtime::secrets::RoleToken;
+use banyan_runtime::{clock, failpoints};
 use banyan_testkit::Process;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,9 +61,25 @@ pub enum Layout {
     Apart,
 }
 
+/// How it is installed.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Whether the roles share a process.
+    pub layout: Layout,
+    /// What `banyan.toml` says otherwise than usual.
+    pub changes: Table,
+}
+
+impl From<Layout> for Shape {
+    fn from(layout: Layout) -> Self {
+        Self { layout, changes: Table::new() }
+    }
+}
+
 /// A running installation.
 pub struct Installation {
     processes: Vec<Process>,
+    starter: Starter,
     ports: Ports,
     data: PathBuf,
     operator: Operator,
@@ -78,23 +94,20 @@ impl Installation {
         folder: &Path,
         facts: &MonolithFacts,
         ports: Ports,
-        layout: Layout,
+        shape: &Shape,
     ) -> anyhow::Result<Self> {
         let binary = binary()?;
         let data = folder.join("banyan-data");
         let file = folder.join("banyan.toml");
-        std::fs::write(&file, configure(&template(&binary)?, facts, (ports, &data))?)?;
+        let mut settings = configure(&template(&binary)?, facts, (ports, &data))?;
+        overlay(&mut settings, &shape.changes);
+        std::fs::write(&file, toml::to_string(&settings)?)?;
         check(&binary, &file)?;
-        let spawn = |name: &str, arguments: &[&str]| {
-            let mut command = Command::new(&binary);
-            command.args(arguments).arg("--config").arg(&file).current_dir(folder);
-            Process::spawn(name, command, folder)
-        };
-        let processes = match layout {
-            Layout::Together => vec![spawn("banyan", &["up"])?],
+        let starter = Starter { binary, file, folder: folder.to_owned() };
+        let processes = match shape.layout {
+            Layout::Together => vec![starter.spawn("banyan", &["up"], None)?],
             Layout::Apart => {
-                let run = |role: &&str| spawn(&format!("banyan-{role}"), &["run", role]);
-                ROLES.iter().map(run).collect::<anyhow::Result<_>>()?
+                ROLES.iter().map(|role| starter.role(role, None)).collect::<anyhow::Result<_>>()?
             }
         };
         let token = RoleToken::load_or_create(&data.join("secrets/role.key"))?;
@@ -105,7 +118,7 @@ impl Installation {
             service: client(ports.notify),
             gateway: client(ports.gateway_admin),
         };
-        let mut installation = Self { processes, ports, data, operator };
+        let mut installation = Self { processes, starter, ports, data, operator };
         installation.wait_until_ready().await?;
         Ok(installation)
     }
@@ -123,6 +136,46 @@ impl Installation {
     /// The processes.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// Kills a role's process at once, where each role has one, and starts it again; with a failpoint's name
+    /// it will kill itself there.
+    ///
+    /// # Errors
+    /// There is no such role, or it cannot be started.
+    pub fn restart(&mut self, role: &str, failpoint: Option<&str>) -> anyhow::Result<()> {
+        let index = ROLES.iter().position(|known| *known == role).context("no such role")?;
+        let process = self.processes.get_mut(index).context("the roles share one process")?;
+        process.kill();
+        *process = self.starter.role(role, failpoint)?;
+        Ok(())
+    }
+
+    /// Starts again what has ended, as a supervisor does; how many had.
+    ///
+    /// # Errors
+    /// A role cannot be started.
+    pub fn tend(&mut self) -> anyhow::Result<usize> {
+        let ended: Vec<usize> =
+            (0..self.processes.len()).filter(|index| !self.processes[*index].is_running()).collect();
+        for index in &ended {
+            self.processes[*index] = self.starter.role(ROLES[*index], None)?;
+        }
+        Ok(ended.len())
+    }
+
+    /// Whether every role answers.
+    ///
+    /// # Errors
+    /// One does not; the message says which.
+    pub async fn readiness(&self) -> anyhow::Result<()> {
+        self.operator.status().await.context("control")?;
+        self.operator.sync_status().await.context("sync")?;
+        self.operator.import_state().await.context("notify")?;
+        self.operator.holds().await.context("gateway")?;
+        let address = ("127.0.0.1", self.ports.gateway);
+        tokio::net::TcpStream::connect(address).await.context("the gateway's public port")?;
+        Ok(())
     }
 
     /// The service's database: the one file of the data folder that has its tables.
@@ -159,15 +212,27 @@ impl Installation {
             tokio::time::sleep(POLL).await;
         }
     }
+}
 
-    async fn readiness(&self) -> anyhow::Result<()> {
-        self.operator.status().await.context("control")?;
-        self.operator.sync_status().await.context("sync")?;
-        self.operator.import_state().await.context("notify")?;
-        self.operator.holds().await.context("gateway")?;
-        let address = ("127.0.0.1", self.ports.gateway);
-        tokio::net::TcpStream::connect(address).await.context("the gateway's public port")?;
-        Ok(())
+/// What processes are started with.
+struct Starter {
+    binary: PathBuf,
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+impl Starter {
+    fn role(&self, role: &str, failpoint: Option<&str>) -> anyhow::Result<Process> {
+        self.spawn(&format!("banyan-{role}"), &["run", role], failpoint)
+    }
+
+    fn spawn(&self, name: &str, arguments: &[&str], failpoint: Option<&str>) -> anyhow::Result<Process> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--config").arg(&self.file).current_dir(&self.folder);
+        if let Some(failpoint) = failpoint {
+            command.env(failpoints::VARIABLE, failpoint);
+        }
+        Process::spawn(name, command, &self.folder)
     }
 }
 
@@ -198,7 +263,7 @@ fn check(binary: &Path, file: &Path) -> anyhow::Result<()> {
 }
 
 /// Fills the template in.
-fn configure(template: &str, facts: &MonolithFacts, (ports, data): (Ports, &Path)) -> anyhow::Result<String> {
+fn configure(template: &str, facts: &MonolithFacts, (ports, data): (Ports, &Path)) -> anyhow::Result<Table> {
     let mut file: Table = template.parse().context("the template of `banyan init`")?;
     file.insert("data_dir".into(), data.display().to_string().into());
     set(
@@ -235,7 +300,19 @@ fn configure(template: &str, facts: &MonolithFacts, (ports, data): (Ports, &Path
         .find(|c| c.get("name").and_then(Value::as_str) == Some(CAPABILITY))
         .with_context(|| format!("the template declares no capability `{CAPABILITY}`"))?;
     capability.insert("service".into(), format!("http://127.0.0.1:{}", ports.notify).into());
-    Ok(toml::to_string(&file)?)
+    Ok(file)
+}
+
+/// Sections are merged, everything else is replaced.
+fn overlay(file: &mut Table, changes: &Table) {
+    for (key, change) in changes {
+        match (file.get_mut(key), change) {
+            (Some(Value::Table(section)), Value::Table(change)) => overlay(section, change),
+            _ => {
+                file.insert(key.clone(), change.clone());
+            }
+        }
+    }
 }
 
 fn set<const N: usize>(file: &mut Table, section: &str, keys: [(&str, Value); N]) -> anyhow::Result<()> {
@@ -274,12 +351,15 @@ mod tests {
             smtp_port: 25,
         };
         let ports = Ports { gateway: 1, gateway_admin: 2, control: 3, auth: 4, sync: 5, notify: 6 };
-        let text = configure(&template, &facts, (ports, Path::new("/data"))).unwrap();
-        let file: Table = text.parse().unwrap();
+        let mut file = configure(&template, &facts, (ports, Path::new("/data"))).unwrap();
+        overlay(&mut file, &"[listen]\nsync = '127.0.0.1:50'\n[new]\nkey = 1".parse().unwrap());
         assert_eq!(file["monolith"]["url"].as_str(), Some("http://127.0.0.1:9"));
-        assert_eq!(file["listen"]["sync"].as_str(), Some("127.0.0.1:5"));
+        assert_eq!(file["listen"]["sync"].as_str(), Some("127.0.0.1:50"));
+        assert_eq!(file["listen"]["auth"].as_str(), Some("127.0.0.1:4"), "the rest of a section stays");
+        assert_eq!(file["new"]["key"].as_integer(), Some(1));
         assert_eq!(file["notify"]["smtp"].as_str(), Some("127.0.0.1:25"));
         assert_eq!(file["capability"][0]["service"].as_str(), Some("http://127.0.0.1:6"));
+        let text = toml::to_string(&file).unwrap();
         let left: Vec<&str> =
             text.lines().filter(|line| line.contains(":71") || line.contains(":8000")).collect();
         assert!(left.is_empty(), "addresses of the template are left: {left:?}");

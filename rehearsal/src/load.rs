@@ -71,7 +71,8 @@ pub struct Load {
     world: World,
     options: LoadOptions,
     ready: Vec<Session>,
-    street: JoinSet<()>,
+    street: JoinSet<Street>,
+    resting: Option<Street>,
     stop: watch::Sender<bool>,
 }
 
@@ -79,7 +80,14 @@ impl Load {
     /// Customers who are not logged in yet.
     pub fn new(client: HttpClient, town: Town, options: LoadOptions) -> Self {
         let world = World { client, town: Arc::new(town), record: Record::default(), outage: Arc::default() };
-        Self { world, options, ready: Vec::new(), street: JoinSet::new(), stop: watch::channel(false).0 }
+        Self {
+            world,
+            options,
+            ready: Vec::new(),
+            street: JoinSet::new(),
+            resting: None,
+            stop: watch::channel(false).0,
+        }
     }
 
     /// What the customers saw.
@@ -108,10 +116,15 @@ impl Load {
         }
     }
 
-    /// Lets the customers act.
+    /// Lets the customers act; those who have been stopped go on.
     pub fn start(&mut self) {
+        self.stop.send_replace(false);
         let sessions = std::mem::take(&mut self.ready);
-        let street = Street::new(self.world.clone(), self.options, sessions);
+        let mut street = match self.resting.take() {
+            Some(street) => street,
+            None => Street::new(self.world.clone(), self.options, sessions),
+        };
+        street.open(self.options);
         self.street.spawn(street.run(self.stop.subscribe()));
     }
 
@@ -132,7 +145,7 @@ impl Load {
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         self.stop.send_replace(true);
         while let Some(ended) = self.street.join_next().await {
-            ended.context("the load broke")?;
+            self.resting = Some(ended.context("the load broke")?);
         }
         Ok(())
     }

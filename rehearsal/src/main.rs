@@ -6,6 +6,7 @@
 
 mod audit;
 mod control;
+mod crash;
 mod installation;
 mod load;
 mod options;
@@ -45,10 +46,16 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         provider::serve(options).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    let rehearsal = async {
+        match &cli.command {
+            Some(Command::Crash(options)) => crash::run(options).await,
+            _ => rehearse::run(&cli.run).await,
+        }
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     // Dropping the rehearsal ends every process that it has started.
     tokio::select! {
-        passed = Box::pin(rehearse::run(&cli.run)) => {
+        passed = Box::pin(rehearsal) => {
             Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         outcome = tokio::signal::ctrl_c() => outcome.map(|()| interrupted()).map_err(Into::into),

@@ -36,6 +36,8 @@ installed by `bin/setup rehearse`.";
 /// Other things to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Kill something in every round while customers act and buckets move, and audit what is left.
+    Crash(CrashOptions),
     /// Run the payment provider alone: POST /charges, GET /charges, GET and PUT /control.
     Provider(ProviderOptions),
 }
@@ -52,6 +54,52 @@ pub struct ProviderOptions {
     /// Seed of the chance.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Options of the crash soak.
+#[derive(Args, Debug)]
+pub struct CrashOptions {
+    /// How many rounds.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rounds: u64,
+    /// The first round: a failed soak says from where it can be replayed.
+    #[arg(long, value_name = "R", default_value_t = 0)]
+    pub from: u64,
+    /// Seed of everything that is left to chance.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Users in the monolith's database.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(40..=10_000))]
+    pub users: u64,
+    /// Requests that customers send per second.
+    #[arg(long, value_name = "R", default_value_t = 30.0, value_parser = rate)]
+    pub rate: f64,
+    /// Write what was found as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Keep the temporary folders with databases and logs.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl CrashOptions {
+    /// The servers' options.
+    pub fn run(&self) -> RunOptions {
+        RunOptions {
+            duration: None,
+            users: self.users,
+            rate: self.rate,
+            seed: self.seed,
+            json: None,
+            keep: self.keep,
+            yes: true,
+            quick: false,
+            no_outage: true,
+            apart: true,
+            php_workers: 6,
+            verbose: false,
+        }
+    }
 }
 
 /// Options of a rehearsal.

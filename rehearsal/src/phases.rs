@@ -102,7 +102,7 @@ impl Course<'_> {
     /// Starts Banyan before the monolith, turns the customers to it, and waits until all rows are copied.
     async fn put_gateway_in(&mut self) -> anyhow::Result<Operator> {
         self.enter(Phase::Copying);
-        let installation = self.system.start_banyan(self.layout).await?;
+        let installation = self.system.start_banyan(&self.layout.into()).await?;
         self.load.turn_to(&installation.url());
         let operator = installation.operator().clone();
         self.progress.watch_banyan(operator.clone());

@@ -12,7 +12,7 @@ use crate::load::client::HttpClient;
 use crate::load::record::{Failure, Phase, Record};
 use crate::load::request::Town;
 use crate::load::{Load, LoadOptions};
-use crate::options::{RunOptions, Schedule};
+use crate::options::RunOptions;
 use crate::phases::{self, Course};
 use crate::progress::{Progress, phase_name};
 use crate::rest;
@@ -36,7 +36,10 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<bool> {
     let schedule = options.schedule();
     let mut system = System::start(options, &progress).await?;
     let first_id = system.first_new_id().await?;
-    let mut load = customers(options, &system, &schedule)?;
+    // Each customer needs some seconds between two requests, as people do.
+    let browsers = ((options.rate * 2.4) as u64).clamp(20, options.users / 2);
+    let who = LoadOptions { rate: options.rate, browsers, users: options.users, seed: options.seed };
+    let mut load = customers(&system, who, schedule.outage.unwrap_or_default())?;
     load.log_in(|done| progress.doing(&format!("customers log in: {done}"))).await?;
 
     let mut card = Scorecard { seed: options.seed, ..Scorecard::default() };
@@ -72,14 +75,14 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<bool> {
     Ok(card.passed)
 }
 
-fn customers(options: &RunOptions, system: &System, schedule: &Schedule) -> anyhow::Result<Load> {
-    let timeout = schedule.outage.unwrap_or_default() + PATIENCE;
-    let client = HttpClient::new(&system.monolith_url(), timeout);
+/// Customers of the monolith; `outage` says how long the provider may hang.
+///
+/// # Errors
+/// Laravel's key cannot be read.
+pub fn customers(system: &System, options: LoadOptions, outage: Duration) -> anyhow::Result<Load> {
+    let client = HttpClient::new(&system.monolith_url(), outage + PATIENCE);
     let town = Town::new(format!("rh{}", options.seed), MERCHANTS, &system.app_key())?;
-    // Each customer needs some seconds between two requests, as people do.
-    let browsers = ((options.rate * 2.4) as u64).clamp(20, options.users / 2);
-    let load = LoadOptions { rate: options.rate, browsers, users: options.users, seed: options.seed };
-    Ok(Load::new(client, town, load))
+    Ok(Load::new(client, town, options))
 }
 
 fn take_figures(card: &mut Scorecard, record: &Record) {

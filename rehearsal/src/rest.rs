@@ -20,16 +20,30 @@ const REST_MAX: Duration = Duration::from_secs(30);
 /// # Errors
 /// It does not come in time; the message says what is still going on.
 pub async fn wait(operator: &Operator, database: &mut Conn) -> anyhow::Result<()> {
+    mails(database, "'pending', 'claimed'").await?;
+    streams(operator, database).await
+}
+
+/// Waits for rest after crashes: a mail whose sender was killed stays claimed at the monolith, for ever.
+///
+/// # Errors
+/// As [`wait`].
+pub async fn wait_after_crash(operator: &Operator, database: &mut Conn) -> anyhow::Result<()> {
+    mails(database, "'pending'").await?;
+    streams(operator, database).await
+}
+
+async fn mails(database: &mut Conn, states: &str) -> anyhow::Result<()> {
+    let sql =
+        format!("SELECT COUNT(*) FROM notifications WHERE mail_state IN ({states}) AND deleted_at IS NULL");
     until("mails are still to be sent", async || {
-        let open: Option<u64> = database
-            .query_first(
-                "SELECT COUNT(*) FROM notifications
-                 WHERE mail_state IN ('pending', 'claimed') AND deleted_at IS NULL",
-            )
-            .await?;
+        let open: Option<u64> = database.query_first(sql.as_str()).await?;
         Ok(open == Some(0))
     })
-    .await?;
+    .await
+}
+
+async fn streams(operator: &Operator, database: &mut Conn) -> anyhow::Result<()> {
     let head = operator.outbox_head().await?;
     until("reverse has not written the whole outbox", async || {
         let sql = "SELECT COALESCE(MAX(position), 0) FROM banyan_tag WHERE capability = ?";

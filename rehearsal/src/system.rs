@@ -16,7 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::audit::{read, tally};
-use crate::installation::{Installation, Layout, MonolithFacts, Ports};
+use crate::installation::{Installation, MonolithFacts, Ports, Shape};
 use crate::load::client::{HttpClient, Outgoing};
 use crate::options::RunOptions;
 use crate::progress::Progress;
@@ -150,7 +150,7 @@ impl System {
     ///
     /// # Errors
     /// It does not start.
-    pub async fn start_banyan(&mut self, layout: Layout) -> anyhow::Result<&Installation> {
+    pub async fn start_banyan(&mut self, shape: &Shape) -> anyhow::Result<&Installation> {
         let facts = MonolithFacts {
             url: self.monolith_url(),
             database: self.mariadb.url(BANYAN_USER, BANYAN_PASSWORD, "shop"),
@@ -166,7 +166,7 @@ impl System {
             sync: port()?,
             notify: port()?,
         };
-        let installation = Installation::start(self.folder.path(), &facts, ports, layout).await?;
+        let installation = Installation::start(self.folder.path(), &facts, ports, shape).await?;
         Ok(self.banyan.insert(installation))
     }
 
@@ -241,6 +241,45 @@ impl System {
     pub fn mails(&self) -> anyhow::Result<Vec<Option<u64>>> {
         let named = |mail: &banyan_testkit::Message| mail.header("X-Notification-Id")?.trim().parse().ok();
         Ok(self.smtp.messages()?.iter().map(named).collect())
+    }
+
+    /// Banyan, to kill and to tend.
+    ///
+    /// # Errors
+    /// It has not been started.
+    pub fn banyan_mut(&mut self) -> anyhow::Result<&mut Installation> {
+        self.banyan.as_mut().context("Banyan was not started")
+    }
+
+    /// Kills the monolith's database and starts it again.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_database(&mut self) -> anyhow::Result<()> {
+        self.mariadb.restart()
+    }
+
+    /// Kills PHP-FPM and starts it again.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_php(&mut self) -> anyhow::Result<()> {
+        self.monolith.restart_fpm()
+    }
+
+    /// Starts again what has ended, as a supervisor does.
+    ///
+    /// # Errors
+    /// Something cannot be started.
+    pub fn tend(&mut self) -> anyhow::Result<usize> {
+        let mut started = 0;
+        if let Some(worker) = self.workers.first_mut()
+            && !worker.is_running()
+        {
+            *worker = self.monolith.start_mail_worker()?;
+            started += 1;
+        }
+        Ok(started + self.banyan_mut()?.tend()?)
     }
 
     /// Ends whatever writes by itself.

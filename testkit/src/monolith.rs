@@ -94,6 +94,21 @@ impl Monolith {
         vec![&self.fpm, &self.nginx]
     }
 
+    /// Kills PHP-FPM as a power failure would, and starts it again.
+    ///
+    /// # Errors
+    /// It does not start; the message holds the end of its log.
+    pub fn restart_fpm(&mut self) -> anyhow::Result<()> {
+        self.fpm.kill();
+        // Left behind by the killed master; its successor makes its own.
+        fs::remove_file(self.layout.socket()).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })?;
+        self.fpm = start_fpm(&self.layout)?;
+        self.wait_until_ready()
+    }
+
     /// Runs an artisan command; what it said.
     ///
     /// # Errors

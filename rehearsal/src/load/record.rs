@@ -196,6 +196,11 @@ impl Record {
         self.lock().failures.clone()
     }
 
+    /// The failures since they were taken last.
+    pub fn take_failures(&self) -> Vec<Failure> {
+        std::mem::take(&mut self.lock().failures)
+    }
+
     /// All writes so far.
     pub fn writes(&self) -> Vec<Write> {
         self.lock().writes.clone()

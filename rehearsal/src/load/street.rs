@@ -30,7 +30,7 @@ pub(super) struct Street {
 }
 
 impl Street {
-    /// Customers who are logged in; the first request is due from now on.
+    /// Customers who are logged in.
     pub fn new(world: World, options: LoadOptions, idle: Vec<Session>) -> Self {
         Self {
             world,
@@ -44,8 +44,14 @@ impl Street {
         }
     }
 
+    /// Opens: the first request is due from now on, and nothing waits.
+    pub fn open(&mut self, options: LoadOptions) {
+        self.waiting.clear();
+        self.arrivals = Arrivals::new(clock::instant(), options.rate, self.chance.random());
+    }
+
     /// Acts until asked to stop, then waits for the answers that are still to come.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Self {
         loop {
             let next = self.next_event();
             tokio::select! {
@@ -58,6 +64,7 @@ impl Street {
         while let Some(session) = self.acting.join_next().await {
             self.rest(session.expect("a customer never panics"));
         }
+        self
     }
 
     fn next_event(&self) -> Instant {
