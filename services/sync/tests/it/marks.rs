@@ -7,9 +7,26 @@ use banyan_core::row::FenceOwner;
 use banyan_runtime::clock;
 
 async fn wait(world: &World, direction: Direction, epoch: u64, wait_ms: u64) -> bool {
-    let owner_epoch = OwnerEpoch(epoch);
-    let wait = MarkWait { capability: CAPABILITY.into(), direction, owner_epoch, wait_ms };
-    world.sync.post::<_, MarkReached>("/v1/marks/wait", &wait).await.unwrap().reached
+    ask(world, direction, epoch, wait_ms).await.reached
+}
+
+async fn ask(world: &World, direction: Direction, epoch: u64, wait_ms: u64) -> MarkReached {
+    let (owner_epoch, buckets) = (OwnerEpoch(epoch), bucket(1).union(&bucket(2)));
+    let wait = MarkWait { capability: CAPABILITY.into(), direction, owner_epoch, buckets, wait_ms };
+    world.sync.post("/v1/marks/wait", &wait).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_dead_letter_before_a_forward_mark_keeps_it_back() {
+    let Some(world) = World::start().await else { return };
+    world.peer.memory().dead_letters = bucket(2).union(&bucket(3));
+    assert!(world.fence(bucket(1), FenceOwner::Moving, 7).await);
+    let held = ask(&world, Direction::Forward, 7, 9000).await;
+    assert_eq!((held.reached, held.dead_letters), (false, bucket(2)));
+    world.peer.memory().dead_letters = bucket(3);
+    let passed = ask(&world, Direction::Forward, 7, 9000).await;
+    assert!(passed.reached && passed.dead_letters.is_empty(), "a letter of another bucket is no matter");
+    world.stop().await;
 }
 
 #[tokio::test]
