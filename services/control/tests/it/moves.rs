@@ -129,9 +129,7 @@ async fn a_dead_letter_that_comes_during_an_attempt_keeps_its_owner() {
     let causes = report.unwrap().causes;
     assert!(causes.iter().any(|c| c.starts_with("bucket 7: a change that could not")), "{causes:?}");
     assert!(!world.status().await.service_buckets.contains(bucket), "its last change is not there yet");
-    let mut sides = world.peers.sides();
-    sides.letter_at_mark = None;
-    drop(sides);
+    world.peers.sides().letter_at_mark = None;
     world.arrive(100.0).await;
 }
 

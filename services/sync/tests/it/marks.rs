@@ -4,7 +4,6 @@ use crate::world::{CAPABILITY, World, bucket};
 use banyan_core::OwnerEpoch;
 use banyan_core::protocol::monolith::{Direction, MarkReached, MarkWait};
 use banyan_core::row::FenceOwner;
-use banyan_runtime::clock;
 
 async fn wait(world: &World, direction: Direction, epoch: u64, wait_ms: u64) -> bool {
     ask(world, direction, epoch, wait_ms).await.reached
@@ -34,10 +33,8 @@ async fn a_forward_mark_stands_behind_everything_that_was_written_before_it() {
     let Some(world) = World::start().await else { return };
     for epoch in 7..12 {
         world.sql(&format!("INSERT INTO notifications (user_id, title) VALUES (1, 'n{epoch}')")).await;
-        let begun = clock::instant();
         assert!(world.fence(bucket(1), FenceOwner::Moving, epoch).await);
         assert!(wait(&world, Direction::Forward, epoch, 9000).await);
-        assert!(begun.elapsed().as_millis() < 1000, "{:?}", begun.elapsed());
         assert_eq!(world.peer.rows("notifications").len() as u64, epoch - 6);
         assert_eq!(world.peer.memory().fences.last().unwrap().0, FenceOwner::Moving);
         assert!(world.fence(bucket(1), FenceOwner::Monolith, epoch).await);
