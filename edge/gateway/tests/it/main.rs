@@ -2,6 +2,7 @@
 //! protocol of auth and control.
 #![cfg(test)]
 
+mod attacks;
 mod bounds;
 mod capability;
 mod client;
