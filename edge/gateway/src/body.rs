@@ -271,6 +271,13 @@ impl AnswerBody {
         Self { inner: Inner::Stream(Box::new(stream)), entry: None }
     }
 
+    /// Leaves out a body of the gateway's own.
+    pub fn leave_out(&mut self) {
+        if let Inner::Whole(bytes) = &mut self.inner {
+            bytes.clear();
+        }
+    }
+
     /// Has the access log and the figures told when the answer ends.
     pub fn set_entry(&mut self, entry: Box<Entry>) {
         self.entry = Some(entry);

@@ -3,6 +3,7 @@
 use banyan_core::pattern::PathPattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::network::Network;
@@ -19,6 +20,14 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// One log line per request, target `access`.
     pub access_log: bool,
+
+    /// TLS towards clients (`[gateway.tls]`); without it they are served in the clear, over HTTP/1.1.
+    pub tls: Option<TlsConfig>,
+    /// Requests at the same time on one connection of HTTP/2; 1 to 10000.
+    pub http2_streams_max: u32,
+    /// Requests that a client of HTTP/2 may give up beyond those that it finishes, before its connection is
+    /// closed; 1 to 1000000.
+    pub http2_resets_max: u32,
 
     /// The head of a request, in bytes; 1024 to 1048576.
     pub head_bytes_max: usize,
@@ -87,6 +96,43 @@ pub struct GroupConfig {
     pub in_flight_max: usize,
 }
 
+/// TLS towards clients: certificate chains and keys in PEM files, which are read anew when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate, and those between it and the root; also for clients that ask for no known name.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// More of them (`[[gateway.tls.more]]`), for the names that they hold.
+    #[serde(default)]
+    pub more: Vec<CertificateFiles>,
+    /// How long a handshake may take, in milliseconds; 10 to 600000.
+    #[serde(default = "handshake_timeout_ms")]
+    pub handshake_timeout_ms: u64,
+    /// How often the files are looked at, in milliseconds; 10 to 3600000.
+    #[serde(default = "watch_ms")]
+    pub watch_ms: u64,
+}
+
+/// One more certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and the root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn handshake_timeout_ms() -> u64 {
+    10_000
+}
+
+fn watch_ms() -> u64 {
+    5_000
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -94,6 +140,9 @@ impl Default for Config {
             connections_max: 10_000,
             trusted_proxies: Vec::new(),
             access_log: true,
+            tls: None,
+            http2_streams_max: 100,
+            http2_resets_max: 200,
             head_bytes_max: 32 << 10,
             headers_max: 100,
             head_timeout_ms: 10_000,
@@ -133,6 +182,12 @@ impl Config {
         };
         count("workers", self.workers, 0, 256)?;
         count("connections_max", self.connections_max, 1, 1_000_000)?;
+        within("http2_streams_max", self.http2_streams_max.into(), 1..=10_000)?;
+        within("http2_resets_max", self.http2_resets_max.into(), 1..=1_000_000)?;
+        if let Some(tls) = &self.tls {
+            within("tls.handshake_timeout_ms", tls.handshake_timeout_ms, 10..=600_000)?;
+            within("tls.watch_ms", tls.watch_ms, 10..=3_600_000)?;
+        }
         count("head_bytes_max", self.head_bytes_max, 1024, 1 << 20)?;
         count("headers_max", self.headers_max, 1, 1000)?;
         within("head_timeout_ms", self.head_timeout_ms, 10..=600_000)?;
@@ -223,7 +278,8 @@ mod tests {
     #[test]
     fn a_value_that_cannot_work_is_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 10] = [
+        let table: [(&str, Change); 11] = [
+            ("`http2_streams_max` 0", |c| c.http2_streams_max = 0),
             ("`head_bytes_max` 10", |c| c.head_bytes_max = 10),
             ("`pool_requests_max` 0", |c| c.pool_requests_max = 0),
             ("`hold_ms_max` 0", |c| c.hold_ms_max = 0),

@@ -15,6 +15,7 @@ use crate::framing;
 use crate::group::Group;
 use crate::metrics::REFUSALS;
 use crate::state::Refusal;
+use crate::tls::LoadError;
 
 /// Why the gateway does not start.
 #[derive(Debug, Error)]
@@ -31,6 +32,9 @@ pub enum StartError {
     /// The public port cannot be bound.
     #[error("cannot listen on {0} for clients: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The certificates cannot be used.
+    #[error("[gateway.tls] {0}")]
+    Tls(#[source] LoadError),
     /// A worker cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Worker(#[source] io::Error),
@@ -83,7 +87,7 @@ impl From<framing::Fault> for Problem {
                 Problem::new(StatusCode::REQUEST_TIMEOUT, "head_timeout", detail)
             }
             Fault::Version => {
-                let detail = "the gateway speaks HTTP/1.1 and HTTP/1.0";
+                let detail = "the gateway speaks HTTP/1.1 and HTTP/1.0, and HTTP/2 over TLS";
                 Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", detail)
             }
             Fault::Tunnel => method_not_allowed("CONNECT"),

@@ -268,8 +268,7 @@ fn request_line(line: &[u8]) -> Result<bool, Fault> {
     if method.is_empty() || !method.iter().all(is_token) {
         return Err(Fault::Malformed("the method is no token"));
     }
-    const VISIBLE: RangeInclusive<u8> = 0x21..=0xff;
-    if target.is_empty() || target.iter().any(|b| !VISIBLE.contains(b) || matches!(b, 0x7f | b'#')) {
+    if !is_visible(target) {
         return Err(Fault::Malformed("the target has a character that no target may have"));
     }
     let is_http_11 = match version {
@@ -280,10 +279,41 @@ fn request_line(line: &[u8]) -> Result<bool, Fault> {
     };
     match target[0] {
         _ if method == b"CONNECT" => Err(Fault::Tunnel),
-        b'/' => Ok(is_http_11),
-        b'*' if target.len() == 1 && method == b"OPTIONS" => Ok(is_http_11),
+        _ if is_path(method, target) => Ok(is_http_11),
         _ if target.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://")) => Ok(is_http_11),
         _ => Err(Fault::Malformed("the target is neither a path nor an http URL")),
+    }
+}
+
+fn is_visible(target: &[u8]) -> bool {
+    const VISIBLE: RangeInclusive<u8> = 0x21..=0xff;
+    !target.is_empty() && target.iter().all(|b| VISIBLE.contains(b) && !matches!(b, 0x7f | b'#'))
+}
+
+fn is_path(method: &[u8], target: &[u8]) -> bool {
+    target.starts_with(b"/") || (target == b"*" && method == b"OPTIONS")
+}
+
+/// Checks what a request of HTTP/2 says as if it were HTTP/1.1, which it is about to become (RFC 9113 section
+/// 10.3); the length that it gives for its body, 0 where it gives none.
+///
+/// # Errors
+/// It could not be read in one way only.
+pub fn length_of_converted<'f>(
+    (method, path): (&str, &str),
+    mut fields: impl Iterator<Item = (&'f str, &'f [u8])>,
+) -> Result<u64, Fault> {
+    if method == "CONNECT" {
+        return Err(Fault::Tunnel);
+    }
+    if !is_visible(path.as_bytes()) || !is_path(method.as_bytes(), path.as_bytes()) {
+        return Err(Fault::Malformed("the target is no path"));
+    }
+    let mut found = Found::default();
+    fields.try_for_each(|(name, value)| found.note(name.as_bytes(), value))?;
+    match found.body(true)? {
+        Body::Length(length) => Ok(length),
+        Body::Chunked => Err(Fault::Ambiguous("Transfer-Encoding in HTTP/2")),
     }
 }
 

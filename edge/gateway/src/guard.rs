@@ -35,24 +35,14 @@ impl Verdict {
     }
 }
 
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From a head's first byte to its last.
-    pub head: Duration,
-    /// To take the next bytes of an answer.
-    pub write: Duration,
-}
-
 /// The connection.
 pub struct Guard<S> {
     stream: S,
     framing: Framing,
-    timeouts: Timeouts,
+    /// From a head's first byte to its last.
+    head_max: Duration,
     /// Running while a head has begun and not ended.
     head_timer: Option<Pin<Box<Sleep>>>,
-    /// Running while the client takes nothing.
-    write_timer: Option<Pin<Box<Sleep>>>,
     /// Bytes that have not been passed on.
     buffer: BytesMut,
     /// How many of them may pass.
@@ -63,14 +53,13 @@ pub struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    /// Guards a stream.
-    pub fn new(stream: S, limits: HeadLimits, timeouts: Timeouts, verdict: Verdict) -> Self {
+    /// Guards a stream; `head_max` is how long a head may take from its first byte to its last.
+    pub fn new(stream: S, limits: HeadLimits, head_max: Duration, verdict: Verdict) -> Self {
         Self {
             stream,
             framing: Framing::new(limits),
-            timeouts,
+            head_max,
             head_timer: None,
-            write_timer: None,
             buffer: BytesMut::new(),
             passable: 0,
             verdict,
@@ -118,7 +107,7 @@ impl<S> Guard<S> {
             self.head_timer = None;
             return Poll::Pending;
         }
-        let timeout = self.timeouts.head;
+        let timeout = self.head_max;
         self.head_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
     }
 }
@@ -188,25 +177,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Guard<S> {
-    fn poll_writing<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.write_timer = None;
-            return polled;
-        }
-        let timeout = self.timeouts.write;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        timer
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.poll_writing(cx, polled)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -222,8 +195,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.poll_writing(cx, polled)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -43,6 +43,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether it is one of `trusted_proxies`.
     pub trusted: bool,
+    /// Whether its connection is encrypted.
+    pub secure: bool,
 }
 
 /// Takes away what ends at the gateway and what a client may not say, before anything is decided by headers.
@@ -97,14 +99,15 @@ pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &
     let host = headers.get(header::HOST).cloned();
     append(headers, X_FORWARDED_FOR, &address.to_string());
     if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(peer)));
     }
     if let Some(host) = &host
         && !headers.contains_key(X_FORWARDED_HOST)
     {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
-    append(headers, FORWARDED, &forwarded(address, host.as_ref().and_then(|h| h.to_str().ok())));
+    let host = host.as_ref().and_then(|h| h.to_str().ok());
+    append(headers, FORWARDED, &forwarded(address, host, scheme(peer)));
     if !trace.continued {
         headers.remove(TRACESTATE);
     }
@@ -112,7 +115,11 @@ pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &
     set(headers, X_REQUEST_ID, request_id);
 }
 
-fn forwarded(address: IpAddr, host: Option<&str>) -> String {
+fn scheme(peer: Peer) -> &'static str {
+    if peer.secure { "https" } else { "http" }
+}
+
+fn forwarded(address: IpAddr, host: Option<&str>, scheme: &str) -> String {
     let mut text = match address {
         IpAddr::V4(address) => format!("for={address}"),
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
@@ -121,7 +128,8 @@ fn forwarded(address: IpAddr, host: Option<&str>) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, ";host=\"{host}\"");
     }
-    text.push_str(";proto=http");
+    text.push_str(";proto=");
+    text.push_str(scheme);
     text
 }
 

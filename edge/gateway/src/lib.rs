@@ -1,6 +1,7 @@
 //! The gateway: every client's request goes through it, to the monolith or to the service that owns its data.
 //!
-//! Map: [`config`] the options; `worker` threads and clients' connections; `guard` and `framing` what may pass
+//! Map: [`config`] the options; `worker` threads and what they accept; `connection`, `stream`, `tls` and
+//! `http2` clients' connections, `pulse` and `paced` what goes on in them; `guard` and `framing` what may pass
 //! as a request; `proxy` one request; `path`, `route`, `group`, `resolve` and `fields` what it is; `identity`
 //! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
@@ -15,6 +16,7 @@ mod access;
 mod body;
 mod capability;
 pub mod config;
+mod connection;
 mod error;
 mod exchange;
 mod expired;
@@ -23,18 +25,23 @@ mod framing;
 mod group;
 mod guard;
 mod headers;
+mod http2;
 mod identity;
 mod lease;
 mod metrics;
 pub mod network;
 mod ownership;
+mod paced;
 mod path;
 mod pool;
 mod proxy;
+mod pulse;
 mod resolve;
 mod route;
 mod spawner;
 mod state;
+mod stream;
+mod tls;
 mod trace;
 mod worker;
 
@@ -52,6 +59,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use config::Config;
 pub use error::StartError;
+pub use tls::LoadError;
 
 /// What the gateway is given by the process that hosts it.
 #[derive(Clone)]
@@ -86,13 +94,15 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     let count = shared.config.worker_count();
     let listeners = worker::bind(deps.listen, count).map_err(|e| StartError::Listen(deps.listen, e))?;
     let connections = Arc::new(Semaphore::new(shared.config.connections_max));
+    let tls = tls(&shared.config, &deps.tasks)?;
     let (draining, drained) = mpsc::channel(1);
     for (number, listener) in listeners.into_iter().enumerate() {
         let exchanges = spawner::Spawner::default();
         let proxy = proxy::Proxy::new(shared.clone(), identities(&shared.config, &deps), exchanges.clone());
         let connections = connections.clone();
         let shutdown = deps.tasks.shutdown();
-        let worker = worker::Worker { number, proxy, exchanges, connections, shutdown };
+        let (tls, streams) = (tls.clone(), spawner::Spawner::default());
+        let worker = worker::Worker { number, proxy, exchanges, tls, streams, connections, shutdown };
         worker.start(listener, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
     }
     let keeper = lease::Keeper {
@@ -104,6 +114,17 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     };
     deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
     Ok(admin(shared.ownership.clone(), &deps.token))
+}
+
+/// Reads the certificates, and watches their files from now on.
+fn tls(config: &Config, tasks: &Tasks) -> Result<Option<connection::Tls>, StartError> {
+    let Some(config) = &config.tls else { return Ok(None) };
+    let certificates = tls::Certificates::load(config).map_err(StartError::Tls)?;
+    let acceptor = certificates.acceptor().map_err(StartError::Tls)?;
+    let watch = certificates.watch(Duration::from_millis(config.watch_ms), tasks.shutdown());
+    tasks.spawn("certificate watch", OnError::StopProcess, watch);
+    let handshake_max = Duration::from_millis(config.handshake_timeout_ms);
+    Ok(Some(connection::Tls { acceptor, handshake_max }))
 }
 
 fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError> {

@@ -4,26 +4,18 @@
 //! At shutdown it takes what has been accepted, answers what is in flight, closes idle connections, and waits
 //! for exchanges that go on without their client; at the supervisor's deadline it is dropped as it is.
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use banyan_runtime::clock;
 use banyan_runtime::tasks::{OnError, Shutdown, Tasks};
 use futures_util::FutureExt as _;
 
-use crate::framing::HeadLimits;
-use crate::guard::{Guard, Timeouts, Verdict};
+use crate::connection::{Client, Tls};
 use crate::headers::Peer;
 use crate::metrics::CONNECTIONS;
 use crate::proxy::Proxy;
@@ -33,13 +25,6 @@ use crate::spawner::Spawner;
 const BACKLOG: u32 = 1024;
 /// How long accepting pauses where the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection that shutdown finds just opened may take to send its request.
-const FRESH: Duration = Duration::from_millis(100);
-/// How long a closed connection is read from, so that its last answer is not cut off by a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// And how many bytes.
-const LINGER_BYTES: usize = 256 << 10;
-
 /// Binds the public port once per worker. All but the first get the port that the first got.
 ///
 /// # Errors
@@ -78,6 +63,10 @@ pub struct Worker {
     pub proxy: Arc<Proxy>,
     /// What goes on without its client.
     pub exchanges: Spawner,
+    /// `None` where clients are served in the clear.
+    pub tls: Option<Tls>,
+    /// Runs the streams of HTTP/2.
+    pub streams: Spawner,
     /// The bound on connections, shared by all workers.
     pub connections: Arc<Semaphore>,
     /// The request to end.
@@ -168,7 +157,9 @@ impl Worker {
         let Some((stream, address, permit)) = accepted else { return };
         let address = address.ip();
         let trusted = self.proxy.shared.config.trusted_proxies.iter().any(|n| n.contains(address));
-        let client = Client { proxy: self.proxy.clone(), peer: Peer { address, trusted } };
+        let (proxy, tls) = (self.proxy.clone(), self.tls.clone());
+        let peer = Peer { address, trusted, secure: tls.is_some() };
+        let client = Client { proxy, peer, tls, streams: self.streams.clone() };
         let shutdown = self.shutdown.clone();
         open.spawn(async move {
             CONNECTIONS.inc();
@@ -186,76 +177,4 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         tracing::error!(%error, "a client's connection panicked");
         CONNECTIONS.dec();
     }
-}
-
-/// One client's connection.
-struct Client {
-    proxy: Arc<Proxy>,
-    peer: Peer,
-}
-
-impl Client {
-    async fn serve(self, stream: TcpStream, shutdown: Shutdown) {
-        // Without it answers wait for the client's acknowledgements; where it fails, they do.
-        let _ = stream.set_nodelay(true);
-        let config = &self.proxy.shared.config;
-        let limits = HeadLimits { bytes_max: config.head_bytes_max, lines_max: config.headers_max };
-        let timeouts =
-            Timeouts { head: Duration::from_millis(config.head_timeout_ms), write: config.body_idle() };
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            // The guard bounds heads in time; here it is how long a connection may be idle.
-            .header_read_timeout(Duration::from_millis(config.idle_timeout_ms))
-            .max_headers(config.headers_max);
-        let (verdict, opened) = (Verdict::default(), clock::instant());
-        let guard = Guard::new(stream, limits, timeouts, verdict.clone());
-        let service = service_fn(move |request| {
-            let (proxy, peer, refused) = (self.proxy.clone(), self.peer, verdict.take());
-            Box::pin(async move {
-                let answer = match refused {
-                    Some(fault) => Proxy::refuse(fault),
-                    None => proxy.handle(peer, request).await,
-                };
-                Ok::<_, Infallible>(answer)
-            })
-        });
-        let mut connection = builder.serve_connection(TokioIo::new(guard), service);
-        let served = tokio::select! {
-            served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
-            () = ends(&shutdown, opened) => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|cx| connection.poll_without_shutdown(cx)).await
-            }
-        };
-        match served {
-            Ok(()) => linger(connection.into_parts().io.into_inner().into_inner()).await,
-            Err(error) => tracing::debug!(%error, "a client's connection broke"),
-        }
-    }
-}
-
-/// Shutdown has been requested, and a connection that was opened then has had its moment.
-async fn ends(shutdown: &Shutdown, opened: std::time::Instant) {
-    shutdown.requested().await;
-    tokio::time::sleep(FRESH.saturating_sub(opened.elapsed())).await;
-}
-
-/// Says that nothing more comes, and lets the client finish what it was sending.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let discard = async {
-        let mut space = vec![0; 8 << 10];
-        let mut left = LINGER_BYTES;
-        while let Ok(count @ 1..) = stream.read(&mut space).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whoever goes on sending for longer is cut off.
-    let _ = tokio::time::timeout(LINGER, discard).await;
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -118,8 +118,12 @@ impl Ask {
     }
 
     fn request(self) -> Request<Full<Bytes>> {
-        let mut request =
-            Request::builder().method(self.method).uri(self.target).header("host", "shop.example");
+        self.header("host", "shop.example").request_to("")
+    }
+
+    /// The request with its target behind this scheme and host.
+    pub fn request_to(self, host: &str) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(self.method).uri(format!("{host}{}", self.target));
         for (name, value) in self.headers {
             request = request.header(name, value);
         }

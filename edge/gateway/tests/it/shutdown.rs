@@ -4,6 +4,7 @@ use banyan_gateway::{Config, Deps, StartError};
 use banyan_runtime::client::RoleClient;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::Tasks;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -42,14 +43,12 @@ async fn a_gateway_that_does_not_finish_is_dropped_at_the_deadline() {
     until("nobody listens", async || TcpStream::connect(world.gateway).await.is_err()).await;
 }
 
-#[tokio::test]
-async fn what_cannot_work_fails_the_start() {
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world = World::start().await;
+/// What a gateway is given that listens here, before nothing.
+pub fn deps(listen: SocketAddr) -> Deps {
     let token = RoleToken::new("t");
     let role = RoleClient::new("http://127.0.0.1:1", token.clone());
-    let deps = Deps {
-        listen: taken.local_addr().unwrap(),
+    Deps {
+        listen,
         monolith_url: "http://127.0.0.1:1".into(),
         session_cookie: "s".into(),
         capabilities: Arc::new([]),
@@ -57,7 +56,14 @@ async fn what_cannot_work_fails_the_start() {
         control: role,
         tasks: Tasks::new(),
         token,
-    };
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_fails_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = World::start().await;
+    let deps = deps(taken.local_addr().unwrap());
     let fault = async |config: Config, deps: Deps| match banyan_gateway::start(config, deps).await {
         Err(fault) => fault,
         Ok(_) => panic!("it started"),
