@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod fence;
+mod health;
 pub mod init;
 mod letters;
 mod migration;
@@ -40,6 +41,8 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
     match command {
         Command::Up => serve(&installation, &Role::ALL).await,
         Command::Run { role } => serve(&installation, &[role]).await,
+        Command::Health { roles } if roles.is_empty() => health::run(&installation, &Role::ALL).await,
+        Command::Health { roles } => health::run(&installation, &roles).await,
         Command::Migration(command) => migration::run(command, installation.control()).await,
         Command::Fence(command) => fence::run(command, installation.sync()).await,
         Command::Verify { capability, json } => verify::run(installation.sync(), capability, json).await,
