@@ -5,9 +5,10 @@ use crate::settings::Settings;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http;
+use banyan_runtime::otlp::Exporter;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
+use banyan_runtime::{http, observe};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a shutdown may take before what still runs is aborted.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long the last spans may take to be sent after that.
+const SPANS_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The capability that the notifications service takes over.
 const NOTIFY_CAPABILITY: &str = "notifications";
@@ -96,17 +100,33 @@ pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Resul
         listeners
             .push((*role, listener.with_context(|| format!("cannot listen on {address} for {role:?}"))?));
     }
+    let exporter = Exporter::start(&installation.settings.telemetry);
     for (role, listener) in listeners {
         let router =
             start(installation, role, &tasks).await.with_context(|| format!("cannot start {role:?}"))?;
+        let router = observe::observed(router, service_name(role));
         tracing::info!(role = ?role, address = %listener.local_addr()?, "ready");
         tasks.spawn("http server", OnError::StopProcess, http::serve(listener, router, tasks.shutdown()));
     }
     until_signal(&tasks).await?;
     tasks.stop(SHUTDOWN_DEADLINE).await;
+    if let Some(exporter) = exporter {
+        exporter.stop(SPANS_DEADLINE).await;
+    }
     match tasks.failure() {
         Some(failure) => bail!("stopped: {failure}"),
         None => Ok(()),
+    }
+}
+
+/// What a role's own routes are called in metrics and traces; the gateway calls those of clients `gateway`.
+fn service_name(role: Role) -> &'static str {
+    match role {
+        Role::Gateway => "gateway-admin",
+        Role::Control => "control",
+        Role::Auth => "auth",
+        Role::Sync => "sync",
+        Role::Notify => "notify",
     }
 }
 

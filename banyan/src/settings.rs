@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use banyan_core::Capability;
-use banyan_runtime::config;
 use banyan_runtime::telemetry::LogFormat;
+use banyan_runtime::{config, otlp};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,6 +20,9 @@ pub struct Settings {
     /// The form of log lines.
     #[serde(default)]
     pub log: LogFormat,
+    /// Where traces go.
+    #[serde(default)]
+    pub telemetry: otlp::Config,
     /// The old system.
     pub monolith: Monolith,
     /// The roles' addresses.
@@ -150,6 +153,7 @@ impl Settings {
         if self.monolith.session_lifetime_minutes == 0 {
             faults.push("`monolith.session_lifetime_minutes` must be at least 1".into());
         }
+        faults.extend(self.telemetry.check().err().map(|fault| format!("`[telemetry]`: {fault}")));
         if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n  ")) }
     }
 }
@@ -180,6 +184,7 @@ mod tests {
             ("kind = \"page\"", "kind = \"pages\"", "pages"),
             ("url = \"http://", "url = \"https://", "monolith.url"),
             ("[sync]", "[sync]\nspeed = 3", "speed"),
+            ("sample_ratio = 1.0", "sample_ratio = 2.0", "`sample_ratio` 2"),
             (
                 "key = \"id\", subject = \"user_id\"",
                 "key = \"id`\", subject = \"user_id\"",

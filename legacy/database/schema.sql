@@ -75,6 +75,7 @@ CREATE TABLE notifications (
   read_at datetime DEFAULT NULL,
   mail_state enum('none','pending','claimed','sent','failed','skipped') NOT NULL DEFAULT 'none',
   mailed_at datetime NOT NULL DEFAULT '0000-00-00 00:00:00',
+  trace varchar(55) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL,
   created_at datetime NOT NULL, updated_at datetime NOT NULL,
   deleted_at datetime DEFAULT NULL,
   KEY notifications_user_id_index (user_id),

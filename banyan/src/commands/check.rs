@@ -1,6 +1,7 @@
-//! `banyan check`: is the monolith's database ready, and which statements make it so.
+//! `banyan check`: is the monolith's database ready, and which statements make it so; does the collector answer.
 
 use crate::settings::Settings;
+use banyan_runtime::otlp;
 use banyan_sync::preflight::{Finding, Level, preflight};
 use std::process::ExitCode;
 
@@ -8,7 +9,8 @@ use super::output::print_json;
 
 /// Prints the findings; the exit code is 1 where something must be mended.
 pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
-    let findings = preflight(&settings.monolith.database, &settings.capabilities).await?;
+    let mut findings = preflight(&settings.monolith.database, &settings.capabilities).await?;
+    findings.extend(collector(&settings.telemetry).await);
     let ready = findings.iter().all(|f| f.level != Level::Mend);
     if json {
         print_json(&findings)?;
@@ -18,6 +20,25 @@ pub async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
         println!("{verdict}");
     }
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A collector that is down costs traces and nothing else: a warning.
+async fn collector(telemetry: &otlp::Config) -> Option<Finding> {
+    let endpoint = telemetry.otlp_endpoint.as_deref()?;
+    Some(match otlp::probe(endpoint).await {
+        Ok(()) => Finding {
+            level: Level::Ok,
+            what: format!("the collector at {endpoint} takes traces"),
+            cure: None,
+        },
+        Err(cause) => Finding {
+            level: Level::Warn,
+            what: format!("traces are lost while the collector takes none: {cause}"),
+            cure: Some(
+                "-- `telemetry.otlp_endpoint` is the base URL of OTLP over HTTP, port 4318 by habit".into(),
+            ),
+        },
+    })
 }
 
 fn show(finding: &Finding) {

@@ -115,6 +115,10 @@ pub struct Table {
     /// Whether the service makes ids of this table's AUTO_INCREMENT key, from leased blocks.
     #[serde(default)]
     pub leases_ids: bool,
+    /// A column in which the monolith's code notes the `traceparent` of the request that inserts a row, so that
+    /// the row's way through Banyan belongs to that trace. Not compared: the service makes no rows with it.
+    #[serde(default)]
+    pub trace_column: Option<String>,
     /// What a stray insert means.
     #[serde(default)]
     pub stray_insert: StrayPolicy,
@@ -182,6 +186,18 @@ impl Capability {
         for table in &self.tables {
             if [&table.name, &table.key, &table.subject].iter().any(|n| !is_identifier(n)) {
                 faults.push(at(format!("table `{}`: names must be plain SQL identifiers", table.name)));
+            }
+            if table.trace_column.as_ref().is_some_and(|column| !is_identifier(column)) {
+                faults.push(at(format!(
+                    "table `{}`: `trace_column` must be a plain SQL identifier",
+                    table.name
+                )));
+            }
+            if table.trace_column.is_some() && !table.columns.is_empty() {
+                faults.push(at(format!(
+                    "table `{}`: a table with `trace_column` is taken with all its columns",
+                    table.name
+                )));
             }
             if table.role == TableRole::Owned && !table.columns.is_empty() {
                 faults.push(at(format!(

@@ -1,6 +1,6 @@
 //! The JSON client by which roles call each other.
 //!
-//! It never repeats a request. An error says whether the request may have been executed.
+//! It never repeats a request, and says on behalf of which trace it is made. An error says whether the request may have been executed.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
+use crate::observe::TRACEPARENT;
 use crate::secrets::RoleToken;
+use crate::trace;
 use banyan_core::protocol::ROLE_TOKEN;
 
 /// The largest answer that is read, in bytes.
@@ -120,13 +122,16 @@ impl RoleClient {
         body: Bytes,
     ) -> Result<R, CallError> {
         let target = format!("{method} {}{path}", self.base);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(ROLE_TOKEN, self.token.expose())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|e| CallError::Unsent(format!("{target}: {e}")))?;
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(context) = trace::current() {
+            request = request.header(TRACEPARENT, context.to_string());
+        }
+        let request =
+            request.body(Full::new(body)).map_err(|e| CallError::Unsent(format!("{target}: {e}")))?;
         match tokio::time::timeout(self.timeout, self.exchange(request, &target)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(CallError::Unknown(format!("{target} within {} ms", self.timeout.as_millis()))),

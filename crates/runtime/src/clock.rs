@@ -9,6 +9,13 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Wall-clock time in nanoseconds since 1970; may step.
+#[expect(clippy::disallowed_methods, reason = "this module is where the ambient clock lives")]
+pub fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A monotonic instant, for measuring durations within one process.
 #[expect(clippy::disallowed_methods, reason = "this module is where the ambient clock lives")]
 pub fn instant() -> Instant {

@@ -1,4 +1,5 @@
-//! What every role stands on: clocks, tasks, secrets, HTTP conventions, telemetry, configuration.
+//! What every role stands on: clocks, tasks, secrets, HTTP conventions, configuration, and what is seen of it
+//! all: logs, metrics and traces.
 //!
 //! Invariants: the ambient clock and `tokio::spawn` are used here and nowhere else in production code;
 //! a task has a name and a policy; a role-to-role answer is JSON or `application/problem+json`.
@@ -8,7 +9,10 @@ pub mod clock;
 pub mod config;
 pub mod failpoints;
 pub mod http;
+pub mod observe;
+pub mod otlp;
 pub mod quantiles;
 pub mod secrets;
 pub mod tasks;
 pub mod telemetry;
+pub mod trace;

@@ -1,5 +1,7 @@
 //! Logs of the process, to standard error.
 
+mod json;
+
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -10,7 +12,7 @@ pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line, with the ids of its trace and span.
     Json,
 }
 
@@ -25,7 +27,7 @@ pub fn init(format: LogFormat) -> Result<(), String> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.event_format(json::JsonLines).boxed(),
     };
     // Only a subscriber that is already installed makes this fail.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();

@@ -1,8 +1,9 @@
-//! One line per request, target `access`, and the figures; both when the answer has ended.
+//! One line per request, target `access`, its span and the figures; all when the answer has ended.
 //!
 //! The line has the path without its query, which may hold secrets.
 
-use banyan_runtime::clock;
+use banyan_runtime::trace::{self, Span};
+use banyan_runtime::{clock, observe};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +14,8 @@ use crate::metrics::{Answerer, Figures};
 pub struct Entry {
     /// Its line in the log; `None` where the log is off.
     line: Option<Line>,
+    method: http::Method,
+    span: Span,
     figures: Figures,
     start: Instant,
     status: u16,
@@ -22,7 +25,6 @@ pub struct Entry {
 }
 
 struct Line {
-    method: http::Method,
     path: String,
     route: Arc<str>,
     peer: IpAddr,
@@ -45,17 +47,28 @@ pub struct Subject<'r> {
 
 impl Entry {
     /// An entry that begins now.
-    pub fn new(subject: Subject<'_>, figures: Figures, is_logged: bool) -> Box<Self> {
+    pub fn new(subject: Subject<'_>, figures: Figures, span: Span, is_logged: bool) -> Box<Self> {
         let is_logged = is_logged && tracing::enabled!(target: "access", tracing::Level::INFO);
         let line = is_logged.then(|| Line {
-            method: subject.method.clone(),
             path: subject.path.to_owned(),
             route: subject.route.clone(),
             peer: subject.peer,
             request_id: subject.request_id.to_owned(),
         });
-        let start = clock::instant();
-        Box::new(Self { line, figures, start, status: 0, answerer: Answerer::Gateway, bytes: 0, whole: true })
+        let method = subject.method.clone();
+        let mut entry = Self {
+            line,
+            method,
+            span,
+            figures,
+            start: clock::instant(),
+            status: 0,
+            answerer: Answerer::Gateway,
+            bytes: 0,
+            whole: true,
+        };
+        entry.span.set("url.path", subject.path);
+        Box::new(entry)
     }
 
     /// The request turns out to be one of a capability.
@@ -80,6 +93,21 @@ impl Entry {
     pub fn broke(&mut self) {
         self.whole = false;
     }
+
+    fn end_span(&mut self, status: u16) {
+        if !self.span.is_recorded() {
+            return;
+        }
+        let (method, route) = (observe::known(&self.method), self.figures.route());
+        self.span.rename(format!("{method} {route}"));
+        self.span.set("http.request.method", method);
+        self.span.set("http.route", route);
+        self.span.set("banyan.upstream", self.answerer.as_str());
+        observe::answered(&mut self.span, status);
+        if !self.whole {
+            self.span.fail("the upstream did not send all of the body");
+        }
+    }
 }
 
 impl Drop for Entry {
@@ -87,15 +115,18 @@ impl Drop for Entry {
         let seconds = self.start.elapsed().as_secs_f64();
         // 499 as nginx says it: the client went away before the answer.
         let status = if self.status == 0 { 499 } else { self.status };
-        self.figures.count(self.answerer, status, seconds);
+        self.figures.count(&self.method, (self.answerer, status), seconds);
+        self.end_span(status);
         if let Some(line) = &self.line {
-            let Line { method, path, route, peer, request_id } = line;
+            let (method, Line { path, route, peer, request_id }) = (&self.method, line);
             let ms = (seconds * 10_000.0).round() / 10.0;
             let (bytes, upstream, whole) = (self.bytes, self.answerer.as_str(), self.whole);
-            tracing::info!(
-                target: "access",
-                %method, path, status, bytes, ms, upstream, %route, %peer, request_id, whole
-            );
+            trace::sync_scope(self.span.context(), || {
+                tracing::info!(
+                    target: "access",
+                    %method, path, status, bytes, ms, upstream, %route, %peer, request_id, whole
+                );
+            });
         }
     }
 }

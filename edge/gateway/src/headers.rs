@@ -1,18 +1,18 @@
 //! Headers on their way in and out: what ends at the gateway, what is added, what a client may not say.
 
 use banyan_core::protocol::RESERVED_HEADER_PREFIX;
+use banyan_runtime::observe;
+use banyan_runtime::trace::SpanContext;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-
-use crate::trace::Trace;
 
 const FORWARDED: HeaderName = header::FORWARDED;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static(observe::TRACEPARENT);
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Headers that concern one connection only (RFC 9110 section 7.6.1).
@@ -93,8 +93,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Says where the request comes from (RFC 7239 and the older `X-Forwarded-*`) and which trace and request it
-/// is. What a trusted proxy has said stays, with our peer appended.
-pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &str) {
+/// is. What a trusted proxy has said stays, with our peer appended. A `tracestate` stays with the trace that it
+/// came with: where the gateway has begun one, it goes.
+pub fn forward(headers: &mut HeaderMap, peer: Peer, context: SpanContext, request_id: &str) {
+    let is_continued = observe::parent(headers).is_some_and(|parent| parent.trace_id() == context.trace_id());
     let address = peer.address.to_canonical();
     let host = headers.get(header::HOST).cloned();
     append(headers, X_FORWARDED_FOR, &address.to_string());
@@ -108,10 +110,10 @@ pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &
     }
     let host = host.as_ref().and_then(|h| h.to_str().ok());
     append(headers, FORWARDED, &forwarded(address, host, scheme(peer)));
-    if !trace.continued {
+    if !is_continued {
         headers.remove(TRACESTATE);
     }
-    set(headers, TRACEPARENT, &trace.parent);
+    set_parent(headers, context);
     set(headers, X_REQUEST_ID, request_id);
 }
 
@@ -145,22 +147,18 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// The trace that the request belongs to.
-pub fn trace(headers: &HeaderMap) -> Trace {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Trace::of(value.to_str().ok()),
-        _ => Trace::of(None),
-    }
+/// Tells the span below which whoever gets the request goes on.
+pub fn set_parent(headers: &mut HeaderMap, context: SpanContext) {
+    set(headers, TRACEPARENT, &context.to_string());
 }
 
 /// The id of the request: a trusted proxy's, where it is plain, else the trace's.
-pub fn request_id(headers: &HeaderMap, trace: &Trace) -> String {
+pub fn request_id(headers: &HeaderMap, context: SpanContext) -> String {
     let plain = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     let given = headers.get(X_REQUEST_ID).and_then(|v| v.to_str().ok()).filter(plain);
-    given.unwrap_or(&trace.id).to_owned()
+    given.map_or_else(|| context.trace_id(), str::to_owned)
 }
 
 /// The request's cookies, its `Cookie` headers joined; `None` where there is none.

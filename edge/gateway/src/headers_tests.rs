@@ -67,15 +67,15 @@ fn what_a_client_may_not_say_is_dropped() {
 
 #[test]
 fn the_upstream_learns_where_a_request_comes_from() {
-    let trace = Trace::of(None);
+    let context = SpanContext::root(false);
     let mut headers = map(&[("host", "shop.example:8080"), ("tracestate", "a=1")]);
-    forward(&mut headers, peer(false), &trace, "id-1");
+    forward(&mut headers, peer(false), context, "id-1");
     assert_eq!(text(&headers, "x-forwarded-for"), Some("192.0.2.7"));
     assert_eq!(text(&headers, "x-forwarded-proto"), Some("http"));
     assert_eq!(text(&headers, "x-forwarded-host"), Some("shop.example:8080"));
     assert_eq!(text(&headers, "forwarded"), Some("for=192.0.2.7;host=\"shop.example:8080\";proto=http"));
     assert_eq!(text(&headers, "host"), Some("shop.example:8080"));
-    assert_eq!(text(&headers, "traceparent"), Some(trace.parent.as_str()));
+    assert_eq!(text(&headers, "traceparent"), Some(context.to_string().as_str()));
     assert_eq!((text(&headers, "tracestate"), text(&headers, "x-request-id")), (None, Some("id-1")));
 }
 
@@ -93,20 +93,15 @@ fn what_a_trusted_proxy_says_is_continued() {
         ("traceparent", given),
         ("tracestate", "a=1"),
     ]);
-    let trace = trace(&headers);
-    let id = request_id(&headers, &trace);
-    forward(
-        &mut headers,
-        Peer { address: "::1".parse().unwrap(), trusted: true, secure: false },
-        &trace,
-        &id,
-    );
+    let context = observe::parent(&headers).unwrap().child();
+    let id = request_id(&headers, context);
+    forward(&mut headers, Peer { address: "::1".parse().unwrap(), trusted: true, secure: false }, context, &id);
     assert_eq!(text(&headers, "x-forwarded-for"), Some("1.2.3.4, 5.6.7.8, ::1"));
     assert_eq!(text(&headers, "x-forwarded-proto"), Some("https"));
     assert_eq!(text(&headers, "x-forwarded-host"), Some("public.example"));
     assert_eq!(text(&headers, "forwarded"), Some("for=1.2.3.4, for=\"[::1]\";host=\"shop\";proto=http"));
     assert_eq!((text(&headers, "tracestate"), id.as_str()), (Some("a=1"), "r-1"));
-    assert!(trace.continued && text(&headers, "traceparent").unwrap().contains(&given[3..35]));
+    assert_eq!(text(&headers, "traceparent"), Some(context.to_string().as_str()));
 }
 
 #[test]

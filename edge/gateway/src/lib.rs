@@ -5,7 +5,7 @@
 //! as a request; `proxy` one request; `path`, `route`, `group`, `resolve` and `fields` what it is; `identity`
 //! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
-//! and back; `headers` and `trace` what is told on the way; `access` and `metrics` what is noted; `expired`
+//! and back; `headers` what is told on the way; `access` and `metrics` what is noted; `expired`
 //! and `error` what the gateway answers itself.
 //!
 //! Invariants: capability requests are routed only by a table with a valid lease; a write goes only to the
@@ -42,7 +42,6 @@ mod spawner;
 mod state;
 mod stream;
 mod tls;
-mod trace;
 mod worker;
 
 use axum::routing::get;

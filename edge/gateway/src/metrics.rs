@@ -1,5 +1,6 @@
 //! The metrics of the gateway, in the default registry.
 
+use banyan_runtime::observe;
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, register_histogram,
     register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
@@ -7,6 +8,8 @@ use prometheus::{
 };
 use std::sync::{Arc, LazyLock};
 
+/// The `service_name` of the clients' requests in metrics and traces.
+pub const SERVICE: &str = "gateway";
 const ONCE: &str = "a metric of a unique name is registered once";
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -149,7 +152,13 @@ impl Answerer {
 
 /// The figures of one capability or route group, looked up once.
 #[derive(Clone, Debug)]
-pub struct Figures(Arc<[OfAnswerer; 3]>);
+pub struct Figures(Arc<OfRoute>);
+
+#[derive(Debug)]
+struct OfRoute {
+    name: String,
+    by_answerer: [OfAnswerer; 3],
+}
 
 #[derive(Debug)]
 struct OfAnswerer {
@@ -165,12 +174,18 @@ impl Figures {
                 .map(|class| REQUESTS.with_label_values(&[route, answerer.as_str(), class])),
             seconds: SECONDS.with_label_values(&[route, answerer.as_str()]),
         };
-        Self(Arc::new(Answerer::ALL.map(of)))
+        Self(Arc::new(OfRoute { name: route.to_owned(), by_answerer: Answerer::ALL.map(of) }))
+    }
+
+    /// The name.
+    pub fn route(&self) -> &str {
+        &self.0.name
     }
 
     /// Counts one answer.
-    pub fn count(&self, answerer: Answerer, status: u16, seconds: f64) {
-        let figures = &self.0[answerer as usize];
+    pub fn count(&self, method: &http::Method, (answerer, status): (Answerer, u16), seconds: f64) {
+        observe::count((SERVICE, &self.0.name), method, status, seconds);
+        let figures = &self.0.by_answerer[answerer as usize];
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         figures.by_class[class].inc();
         figures.seconds.observe(seconds);

@@ -1,9 +1,10 @@
 //! One request from its head to the head of its answer, on one worker.
 
 use banyan_core::Capability;
-use banyan_runtime::failpoints;
 use banyan_runtime::http::Problem;
 use banyan_runtime::secrets::RoleToken;
+use banyan_runtime::trace::{self, Kind, Span, Tracer};
+use banyan_runtime::{failpoints, observe};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -22,13 +23,15 @@ use crate::framing;
 use crate::group::{Group, Groups, Place};
 use crate::headers::{self, Peer};
 use crate::identity::Identities;
-use crate::metrics::{Answerer, Figures};
+use crate::metrics::{Answerer, Figures, SERVICE};
 use crate::ownership::{Ownership, WriteInFlight};
 use crate::path;
 use crate::pool::{Authority, Pool, PoolLimits};
 use crate::resolve::{Resolved, resolve};
 use crate::route::{CapabilityIndex, Routes};
 use crate::spawner::Spawner;
+
+const TRACER: Tracer = Tracer::of(SERVICE);
 
 /// What all workers share.
 pub struct Shared {
@@ -118,17 +121,20 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let checked = check(&head);
         headers::arrive(&mut head.headers, peer);
-        let trace = headers::trace(&head.headers);
-        let request_id = headers::request_id(&head.headers, &trace);
+        let parent = observe::parent(&head.headers);
+        let span = TRACER.begin(observe::known(&head.method), Kind::Server, parent);
+        let context = span.context();
+        let request_id = headers::request_id(&head.headers, context);
         let raw = head.uri.path().to_owned();
         let path = path::normal(&raw);
         let group = self.shared.groups.of(head.method.as_str(), &path).clone();
-        let mut entry = self.entry(&head, (&group, peer), &request_id);
+        let mut entry = self.entry(&head, (&group, peer), &request_id, span);
         let outcome = match checked {
             Ok(()) => {
                 prepare(&mut head, &self.shared.monolith);
-                headers::forward(&mut head.headers, peer, &trace, &request_id);
-                self.route(Arrived { head, body, path: &path, group }, &mut entry).await
+                headers::forward(&mut head.headers, peer, context, &request_id);
+                let arrived = Arrived { head, body, path: &path, group };
+                trace::scope(context, self.route(arrived, &mut entry)).await
             }
             Err(problem) => Err(problem),
         };
@@ -146,7 +152,13 @@ impl Proxy {
         answer
     }
 
-    fn entry(&self, head: &Parts, (group, peer): (&Group, Peer), request_id: &str) -> Option<Box<Entry>> {
+    fn entry(
+        &self,
+        head: &Parts,
+        (group, peer): (&Group, Peer),
+        request_id: &str,
+        span: Span,
+    ) -> Option<Box<Entry>> {
         let label = self.shared.labels.of_group(group)?;
         let subject = Subject {
             method: &head.method,
@@ -155,7 +167,7 @@ impl Proxy {
             peer: peer.address,
             request_id,
         };
-        Some(Entry::new(subject, label.figures.clone(), self.shared.config.access_log))
+        Some(Entry::new(subject, label.figures.clone(), span, self.shared.config.access_log))
     }
 
     async fn route(
@@ -194,7 +206,8 @@ impl Proxy {
     ) -> Result<(Answer, Answerer), Problem> {
         let place = group.enter().await.ok_or_else(|| error::group_full(group))?;
         let request = Request::from_parts(head, body);
-        let answer = self.send(&self.monolith, request, (Some(place), write)).await?;
+        let errand = Errand { peer: Answerer::Monolith.as_str(), place: Some(place), write };
+        let answer = self.send(&self.monolith, request, errand).await?;
         Ok((answer, Answerer::Monolith))
     }
 
@@ -208,16 +221,21 @@ impl Proxy {
         request: Request<RequestBody>,
         write: Option<WriteInFlight>,
     ) -> Result<Answer, Problem> {
-        self.send(&self.services[index.0], request, (None, write)).await
+        let peer = &self.shared.labels.capabilities[index.0].name;
+        self.send(&self.services[index.0], request, Errand { peer, place: None, write }).await
     }
 
     /// Once sent, an exchange goes on where the client goes away: the upstream's worker does so too.
     async fn send(
         &self,
         upstream: &Upstream,
-        request: Request<RequestBody>,
-        (place, write): (Option<Place>, Option<WriteInFlight>),
+        mut request: Request<RequestBody>,
+        Errand { peer, place, write }: Errand<'_>,
     ) -> Result<Answer, Problem> {
+        let mut span = TRACER.begin(observe::known(request.method()), Kind::Client, trace::current());
+        span.set("http.request.method", observe::known(request.method()));
+        span.set("peer.service", peer);
+        headers::set_parent(request.headers_mut(), span.context());
         let (upstream, idle_max) = (upstream.clone(), self.shared.config.body_idle());
         let spawner = self.exchanges.clone();
         let is_write = write.is_some();
@@ -225,7 +243,13 @@ impl Proxy {
             if is_write {
                 failpoints::before("gateway", "write");
             }
-            let (answer, connection) = upstream.send(request).await?;
+            let sent = upstream.send(request).await;
+            match &sent {
+                Ok((answer, _)) => observe::answered(&mut span, answer.status().as_u16()),
+                Err(fault) => span.fail(&fault.to_string()),
+            }
+            let (answer, connection) = sent?;
+            drop(span);
             if is_write {
                 failpoints::after("gateway", "write");
             }
@@ -239,6 +263,14 @@ impl Proxy {
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer)
     }
+}
+
+/// What a request to an upstream is, and holds until it is answered.
+struct Errand<'p> {
+    /// Who is asked, for the trace.
+    peer: &'p str,
+    place: Option<Place>,
+    write: Option<WriteInFlight>,
 }
 
 struct Arrived<'r> {

@@ -102,8 +102,16 @@ class NotificationCenter
             'user_id' => $userId, 'type' => $type, 'title' => $title, 'body' => $body,
             'data' => $data === null ? null : json_encode($data, JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES),
             'priority' => $type === 'security' ? 10 : 0,
-            'is_read' => 0, 'mail_state' => $mail ? 'pending' : 'none',
+            'is_read' => 0, 'mail_state' => $mail ? 'pending' : 'none', 'trace' => $this->trace(),
         ]);
+    }
+
+    /** The W3C trace context of the request, for whoever goes on with what the row leads to; null outside one. */
+    private function trace(): ?string
+    {
+        $trace = request()->header('traceparent');
+
+        return is_string($trace) && preg_match('/^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/D', $trace) ? $trace : null;
     }
 
     public function savePreferences(int $userId, array $changes, ?string $clientRef, string $action = 'preferences'): NotificationPreference

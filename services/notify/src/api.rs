@@ -20,12 +20,14 @@ use crate::store::NotifyCore;
 use crate::worker::mail::Mails;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use banyan_core::protocol::POSITION;
 use banyan_runtime::http::{Problem, metrics_route, role_only};
+use banyan_runtime::observe::TRACEPARENT;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::trace;
 use banyan_store::{Lease, Outbox, Readers, Refusal, Shell};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -79,6 +81,11 @@ pub fn router(service: Service, config: &Config, token: &RoleToken) -> Router {
         })
         .with_state(Arc::new(service));
     role_only(routes, token).merge(metrics_route())
+}
+
+/// The trace of a request: the span that is told of it, else what its header says.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    trace::current().map(|context| context.to_string()).or_else(|| input::text(headers, TRACEPARENT))
 }
 
 fn with_position(mut answer: Response, position: u64) -> Response {

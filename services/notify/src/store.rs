@@ -8,8 +8,8 @@ mod rows;
 mod touched;
 
 use crate::domain::{
-    self, ACTIVITY, Action, Answer, Answered, Command, Event, MailState, NOTIFICATIONS, Rejection, State,
-    mail,
+    self, ACTIVITY, Action, Answer, Answered, Command, Event, MailState, NOTIFICATIONS, Record, Rejection,
+    State, Write, mail,
 };
 use crate::legacy::{columns, forward};
 use crate::local_time::LocalClock;
@@ -22,8 +22,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// The tables of this service.
-pub const MIGRATIONS: &[Migration] =
-    &[migration!("0001_create_notifications"), migration!("0002_create_mail_claims")];
+pub const MIGRATIONS: &[Migration] = &[
+    migration!("0001_create_notifications"),
+    migration!("0002_create_mail_claims"),
+    migration!("0003_create_mail_traces"),
+];
 
 /// The tables whose ids come from leased blocks.
 pub const LEASED: [&str; 2] = [NOTIFICATIONS, ACTIVITY];
@@ -77,6 +80,9 @@ impl Core for NotifyCore {
         let decision = self.decision(state, command, context)?;
         let traceparent = match command {
             Command::Write(write) => write.traceparent.clone(),
+            Command::ClaimMail { id, .. } | Command::RecordMail { id, .. } => {
+                state.trace_of(*id).map(Into::into)
+            }
             _ => None,
         };
         for event in &decision.events {
@@ -153,6 +159,9 @@ impl NotifyCore {
             _ => return self.decide_for_role(state, command, context),
         };
         state.apply(&event);
+        if let Command::Write(Write { traceparent: Some(traceparent), .. }) = command {
+            trace_mails(state, &event, traceparent);
+        }
         Ok(Decision::of(vec![event], answer))
     }
 
@@ -207,6 +216,15 @@ impl NotifyCore {
             today: self.clock.midnight(now_ms),
             notification_id: None,
             activity_id: None,
+        }
+    }
+}
+
+/// The mails that an event makes due belong to its trace.
+fn trace_mails(state: &mut State, event: &Event, traceparent: &str) {
+    for row in &event.rows {
+        if let Record::Notification(row) = row {
+            state.trace(row.id, traceparent);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! failure, an unknown outcome included, the stream begins anew from the position that the service tells.
 
 mod batch;
+pub mod traces;
 
 use crate::binlog::{Group, Source, StreamFault, head};
 use crate::capture::Capture;
@@ -16,6 +17,7 @@ use banyan_core::protocol::import::{BinlogPosition, ImportBatch, ImportOutcome};
 use banyan_core::protocol::monolith::Direction;
 use banyan_runtime::client::CallError;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::trace::Span;
 use banyan_runtime::{clock, failpoints};
 use batch::{Batch, Limits};
 use std::convert::Infallible;
@@ -120,7 +122,8 @@ impl Forward {
         }
         let to = head(&capture.database, connection).await.map_err(Fault::from)?;
         lease.keep();
-        let batch = ImportBatch { from: None, to: to.clone(), changes: Vec::new(), chunk: None };
+        let batch =
+            ImportBatch { from: None, to: to.clone(), changes: Vec::new(), chunk: None, traces: Vec::new() };
         let _: ImportOutcome = capture.service.post("/v1/import", &batch).await?;
         Ok(to)
     }
@@ -151,10 +154,13 @@ impl Forward {
 
     async fn post(&self, from: BinlogPosition, batch: Batch) -> Result<BinlogPosition, ForwardFault> {
         let capture = &self.capture;
-        let (message, promises) = batch.into_message(from);
+        let since = batch.begun();
+        let (mut message, promises) = batch.into_message(from);
+        let spans = traces::begin(&capture.capability, &mut message, since);
         let begun: Instant = clock::instant();
         failpoints::before("sync", "forward");
-        let outcome: ImportOutcome = capture.service.timeout(COMMIT_MAX).post("/v1/import", &message).await?;
+        let sent = capture.service.timeout(COMMIT_MAX).post("/v1/import", &message).await;
+        let outcome: ImportOutcome = sent.inspect_err(|error| fail(spans, &error.to_string()))?;
         failpoints::after("sync", "forward");
         BATCHES.observe(begun.elapsed().as_secs_f64());
         for (kind, count) in [
@@ -176,6 +182,13 @@ impl Forward {
         capture.decided.lock().unwrap_or_else(PoisonError::into_inner).extend(promises.intents);
         capture.faults.clear(FAULT);
         Ok(message.to)
+    }
+}
+
+/// The attempt is seen in its traces; the next one has spans of its own.
+fn fail(spans: Vec<Span>, cause: &str) {
+    for mut span in spans {
+        span.fail(cause);
     }
 }
 

@@ -10,12 +10,14 @@ mod plan;
 use crate::capture::Capture;
 use crate::database::DatabaseFault;
 use crate::error::Fault;
+use crate::forward::traces::TRACER;
 use crate::metrics::{LAG_SECONDS, REVERSED};
 use crate::own::TAG;
 use banyan_core::protocol::monolith::Direction;
 use banyan_core::protocol::target::OutboxPage;
 use banyan_runtime::client::CallError;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::trace::{Kind, SpanContext};
 use banyan_runtime::{clock, failpoints};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
@@ -23,7 +25,7 @@ use plan::{Plan, Write};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// The name of the stream among the faults.
@@ -152,7 +154,7 @@ impl Reverse {
 
     /// One transaction: the tag row checked, the rows written, the position moved.
     async fn apply(&self, connection: &mut Conn, held: &Tag, page: &OutboxPage) -> Result<Tag, ReverseFault> {
-        let capture = &self.capture;
+        let (capture, begun) = (&self.capture, clock::instant());
         let catalog = capture.catalog().await?;
         let (first, last) = (page.events[0].position, page.events[page.events.len() - 1].position);
         let unwritable = |cause: String| ReverseFault::Unwritable { first, last, cause };
@@ -181,6 +183,7 @@ impl Reverse {
         capture.database.run(connection, "COMMIT").await?;
         failpoints::after("sync", "reverse");
         self.committed(page, &plan);
+        traced(&capture.capability.name, page, begun);
         Ok(now)
     }
 
@@ -204,6 +207,19 @@ impl Reverse {
         REVERSED.with_label_values(&["upsert"]).inc_by(plan.upserts);
         REVERSED.with_label_values(&["delete"]).inc_by(plan.deletes);
         capture.marks.reach(Direction::Reverse, page.events.iter().filter_map(|event| event.mark));
+    }
+}
+
+/// A span for each event that belongs to a trace, since its transaction was begun.
+fn traced(capability: &str, page: &OutboxPage, begun: Instant) {
+    for event in &page.events {
+        let Some(parent) = event.traceparent.as_deref().and_then(SpanContext::parse) else { continue };
+        let mut span = TRACER.begin("reverse", Kind::Consumer, Some(parent));
+        span.begun(begun);
+        span.set("banyan.capability", capability);
+        span.set("banyan.event", event.kind.as_str());
+        span.set("banyan.rows", event.rows.len() as u64);
+        span.set("banyan.outbox", event.position);
     }
 }
 

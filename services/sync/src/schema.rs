@@ -44,6 +44,8 @@ pub struct TableSchema {
     pub key: usize,
     /// The place of the subject's id.
     pub subject: usize,
+    /// The place of the column that notes traces.
+    pub trace: Option<usize>,
     /// Whether a unique index besides the key exists.
     pub unique_besides_key: bool,
 }
@@ -68,6 +70,7 @@ impl TableSchema {
             place(wanted).ok_or_else(|| LoadFault::Shape(format!("table `{name}` has no column `{wanted}`")))
         };
         let (key, subject) = (column(&declared.key)?, column(&declared.subject)?);
+        let trace = declared.trace_column.as_deref().map(column).transpose()?;
         let taken = if declared.columns.is_empty() {
             (0..columns.len()).collect()
         } else {
@@ -96,12 +99,26 @@ impl TableSchema {
             return Err(LoadFault::Shape(format!("column `{name}`.`{column}`: {cause} is not carried")));
         }
         let unique_besides_key = load_keys(database, connection, declared).await?;
-        Ok(Self { name: name.clone(), role: declared.role, columns, taken, key, subject, unique_besides_key })
+        Ok(Self {
+            name: name.clone(),
+            role: declared.role,
+            columns,
+            taken,
+            key,
+            subject,
+            trace,
+            unique_besides_key,
+        })
     }
 
     /// The columns that the capability takes.
     pub fn taken(&self) -> impl Iterator<Item = &Column> {
         self.taken.iter().map(|i| &self.columns[*i])
+    }
+
+    /// The columns in which both sides must agree: what notes a trace is the monolith's alone.
+    pub fn compared(&self) -> impl Iterator<Item = &Column> {
+        self.taken.iter().filter(|i| Some(**i) != self.trace).map(|i| &self.columns[*i])
     }
 
     /// A column by name.

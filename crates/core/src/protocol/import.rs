@@ -48,6 +48,18 @@ pub struct ImportBatch {
     pub changes: Vec<Change>,
     /// A chunk of the copy whose upper bound is `to`.
     pub chunk: Option<CopyChunk>,
+    /// The traces that changes belong to; no effect on any row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<ImportTrace>,
+}
+
+/// Changes of a batch that belong to one trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportTrace {
+    /// The span below which the service goes on, as W3C `traceparent`.
+    pub traceparent: String,
+    /// The changes, by their place in the batch.
+    pub changes: Vec<usize>,
 }
 
 /// Rows of a copy chunk that no change of the stream has overtaken.

@@ -1,6 +1,8 @@
 //! Roles talk to each other over real sockets.
 #![cfg(test)]
 
+mod otlp;
+
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use banyan_runtime::client::{CallError, RoleClient};

@@ -4,16 +4,20 @@ use super::Service;
 use crate::domain::{Answer, Command};
 use crate::error;
 use crate::store::reads;
+use crate::worker::sender::TRACER;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use banyan_core::protocol::import::{DeadLetter, Discard, ImportBatch, ImportOutcome, ImportState};
+use banyan_core::protocol::import::{
+    DeadLetter, Discard, ImportBatch, ImportOutcome, ImportState, ImportTrace,
+};
 use banyan_core::protocol::monolith::Applied;
 use banyan_core::protocol::target::{OutboxPage, OwnershipClose, OwnershipOpen, RowsPage, TargetOwnership};
 use banyan_runtime::clock::Boot;
 use banyan_runtime::http::Problem;
+use banyan_runtime::trace::{Kind, Span, SpanContext};
 use banyan_store::{Fault, import, letters, ownership};
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -67,7 +71,10 @@ async fn import_batch(
     State(service): Called,
     batch: Body<ImportBatch>,
 ) -> Result<Json<ImportOutcome>, Problem> {
-    match command(&service, Command::Import(Box::new(body(batch)?))).await? {
+    let mut batch = body(batch)?;
+    // They last until the batch is committed, or is not.
+    let _spans = begin_spans(&mut batch);
+    match command(&service, Command::Import(Box::new(batch))).await? {
         Answer::Imported(outcome) => {
             if outcome.dead_letters > 0 {
                 tracing::warn!(letters = outcome.dead_letters, "changes of the monolith became dead letters");
@@ -76,6 +83,18 @@ async fn import_batch(
         }
         other => Err(unexpected(&other)),
     }
+}
+
+/// A span for each trace of a batch, below which the service goes on.
+fn begin_spans(batch: &mut ImportBatch) -> Vec<Span> {
+    batch.traces.retain(|trace| SpanContext::parse(&trace.traceparent).is_some());
+    let begin = |trace: &mut ImportTrace| {
+        let mut span = TRACER.begin("import", Kind::Consumer, SpanContext::parse(&trace.traceparent));
+        span.set("banyan.rows", trace.changes.len() as u64);
+        trace.traceparent = span.context().to_string();
+        span
+    };
+    batch.traces.iter_mut().map(begin).collect()
 }
 
 async fn show_ownership(State(service): Called) -> Result<Json<TargetOwnership>, Problem> {

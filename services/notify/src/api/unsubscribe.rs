@@ -2,11 +2,11 @@
 //! has looked the subject up.
 
 use super::identity::{owner_epoch, routed_subject};
-use super::input::{self, text};
 use super::pages::{self, Page};
 use super::rules::Fields;
 use super::users::body_of;
 use super::{Service, with_position};
+use super::{input, traceparent};
 use crate::domain::{Action, Write};
 use crate::error;
 use crate::links::Links;
@@ -81,7 +81,7 @@ async fn try_unsubscribe(service: &Service, request: Request) -> Result<(String,
             Some(text.to_owned())
         }
     };
-    let traceparent = text(&parts.headers, "traceparent");
+    let traceparent = traceparent(&parts.headers);
     let write = Write { user, owner_epoch, client_ref, traceparent, action: Action::Unsubscribe };
     let (_, position) = service.execute(write).await.map_err(error::problem)?;
     Ok((known.email, position))

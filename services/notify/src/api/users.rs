@@ -1,11 +1,11 @@
 //! The capability's routes for logged-in users: JSON and forms. Translates, never decides.
 
 use super::identity::owner_epoch;
-use super::input::{self, text};
 use super::json::{ListJson, NotificationJson, PreferencesJson};
 use super::requests::{self, Wanted};
 use super::rules::{Errors, Fields};
 use super::{Service, pages, with_position};
+use super::{input, traceparent};
 use crate::domain::{Action, Answer, Preferences, Rejection, Write};
 use crate::error;
 use crate::store::reads;
@@ -162,7 +162,7 @@ async fn try_write(
     let (parts, body) = request.into_parts();
     let user = service.verifier.user(&parts.headers).await?;
     let owner_epoch = owner_epoch(&parts.headers)?;
-    let traceparent = text(&parts.headers, "traceparent");
+    let traceparent = traceparent(&parts.headers);
     let body = body_of(Request::from_parts(parts.clone(), body)).await?;
     let fields = input::read(&parts, &body);
     let (action, client_ref) = wanted(&fields, (id, wish))?;

@@ -126,6 +126,17 @@ pub enum MailOutcome {
     NotTaken,
 }
 
+impl MailOutcome {
+    /// The word in metrics and traces.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::NotTaken => "not_taken",
+        }
+    }
+}
+
 /// What an accepted command is answered with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
@@ -169,6 +180,8 @@ pub struct Mail {
     pub title: String,
     /// The text.
     pub body: Option<String>,
+    /// The trace of what made the notification, as W3C `traceparent`.
+    pub traceparent: Option<String>,
 }
 
 /// Why a command is refused.

@@ -35,6 +35,7 @@ pub fn claim(state: &State, (id, user): (u64, u64), context: &Context) -> Result
                 salutation: format!("Hello {name}"),
                 title: row.title.clone(),
                 body: row.body.clone(),
+                traceparent: state.trace_of(id).map(Into::into),
             };
             row.mail_state = MailState::Claimed;
             Ok((event(EventKind::MailClaimed, row), Answer::Claimed(Box::new(mail))))

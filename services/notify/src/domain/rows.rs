@@ -124,6 +124,13 @@ pub struct Notification {
     pub deleted_at: Option<LocalTime>,
 }
 
+impl Notification {
+    /// Whether its mail is still to be sent, or being sent.
+    pub fn awaits_mail(&self) -> bool {
+        matches!(self.mail_state, MailState::Pending | MailState::Claimed) && self.deleted_at.is_none()
+    }
+}
+
 /// A row of `notification_preferences`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preferences {

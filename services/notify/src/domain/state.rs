@@ -21,6 +21,8 @@ pub struct State {
     pub users: Table<u64, User>,
     /// Users by notification whose mail is being sent here; all of them, where a batch touches any.
     pub claims: Table<u64, u64>,
+    /// The traces of notifications whose mail is awaited; looked up where a mail is claimed or recorded.
+    pub traces: Table<u64, String>,
     /// Mails sent today, by user.
     pub sent_today: Table<u64, u64>,
     /// Unused ids.
@@ -51,6 +53,20 @@ impl State {
             Record::Preferences(row) => self.preferences.put(row.user_id, row),
             Record::Activity(row) => self.activity.put(row.id, row),
         }
+    }
+
+    /// Notes the trace of a notification whose mail is awaited.
+    pub fn trace(&mut self, id: u64, traceparent: &str) {
+        if self.notifications.is_loaded(&id)
+            && self.notifications.get(&id).is_some_and(Notification::awaits_mail)
+        {
+            self.traces.put(id, traceparent.to_owned());
+        }
+    }
+
+    /// The trace of a notification, where it has been looked up.
+    pub fn trace_of(&self, id: u64) -> Option<&str> {
+        if self.traces.is_loaded(&id) { self.traces.get(&id).map(String::as_str) } else { None }
     }
 
     /// Keeps the marker of who sends, and the count of what was sent.
@@ -88,6 +104,7 @@ impl State {
         run(&mut self.activity);
         run(&mut self.users);
         run(&mut self.claims);
+        run(&mut self.traces);
         run(&mut self.sent_today);
         run(&mut self.blocks);
         run(&mut self.letters);

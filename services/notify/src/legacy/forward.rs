@@ -5,7 +5,7 @@
 //! stands. Behind that, an insert is taken over and an intent is decided. What cannot be applied becomes a
 //! dead letter that parks its row; the stream goes on.
 
-use crate::domain::{Event, EventKind, Record, Rejection, State};
+use crate::domain::{Event, EventKind, NOTIFICATIONS, Record, Rejection, State};
 use crate::legacy::columns::{self, AnyRow};
 use crate::legacy::intent;
 use banyan_core::capability::{StrayPolicy, TableRole};
@@ -71,7 +71,22 @@ pub fn import(
         copy(state, chunk, (world, &mut outcome))?;
     }
     stream_mut(state).advance(&batch.to);
+    trace(state, batch);
     Ok((outcome, events))
+}
+
+/// Notes the traces of notifications whose mail is awaited, for whoever sends it.
+fn trace(state: &mut State, batch: &ImportBatch) {
+    for trace in &batch.traces {
+        for change in trace.changes.iter().filter_map(|index| batch.changes.get(*index)) {
+            if let Change::Insert { table, after } = change
+                && table == NOTIFICATIONS
+                && let Ok(id) = columns::number(table, after, columns::key_column(table))
+            {
+                state.trace(id, &trace.traceparent);
+            }
+        }
+    }
 }
 
 /// Tries the change of a dead letter again.

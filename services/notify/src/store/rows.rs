@@ -127,6 +127,12 @@ pub fn claims(db: &Connection) -> Result<Vec<(u64, u64)>, Fault> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The trace of a notification whose mail is awaited.
+pub fn trace(db: &Connection, key: u64) -> Result<Option<String>, Fault> {
+    let mut select = db.prepare_cached("SELECT traceparent FROM mail_traces WHERE notification_id = ?")?;
+    Ok(select.query_row([key.cast_signed()], |row| row.get(0)).optional()?)
+}
+
 /// Writes all changed rows.
 pub fn save(db: &Connection, state: &State) -> Result<(), Fault> {
     for (key, row) in state.notifications.changed() {
@@ -153,6 +159,21 @@ pub fn save(db: &Connection, state: &State) -> Result<(), Fault> {
                 .execute(params![key.cast_signed(), user.cast_signed()])?,
             None => delete(db, "DELETE FROM mail_claims WHERE notification_id = ?", *key)?,
         };
+    }
+    save_traces(db, state)
+}
+
+/// A trace is kept as long as a mail is awaited.
+fn save_traces(db: &Connection, state: &State) -> Result<(), Fault> {
+    let awaits_mail = |row: Option<&Notification>| row.is_some_and(Notification::awaits_mail);
+    for (key, trace) in state.traces.changed() {
+        if let Some(trace) = trace {
+            db.prepare_cached("INSERT OR REPLACE INTO mail_traces VALUES (?, ?)")?
+                .execute(params![key.cast_signed(), trace])?;
+        }
+    }
+    for (key, _) in state.notifications.changed().filter(|(_, row)| !awaits_mail(*row)) {
+        delete(db, "DELETE FROM mail_traces WHERE notification_id = ?", *key)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ struct Keys {
     users: BTreeSet<u64>,
     sent_today_of: BTreeSet<u64>,
     letters: Vec<u64>,
+    traces: BTreeSet<u64>,
     claims: bool,
     stream: bool,
 }
@@ -61,6 +62,9 @@ pub fn load(db: &Connection, commands: &[&Command], today: &str) -> Result<State
     for id in &keys.users {
         state.users.load(*id, rows::user(db, *id)?);
     }
+    for id in &keys.traces {
+        state.traces.load(*id, rows::trace(db, *id)?);
+    }
     for user in &keys.sent_today_of {
         state.sent_today.load(*user, Some(rows::sent_since(db, *user, today)?));
     }
@@ -80,10 +84,12 @@ impl Keys {
                 self.preferences.insert(*user);
                 self.users.insert(*user);
                 self.sent_today_of.insert(*user);
+                self.traces.insert(*id);
                 self.claims = true;
             }
             Command::RecordMail { id, .. } => {
                 self.notifications.insert(*id);
+                self.traces.insert(*id);
                 self.claims = true;
             }
             Command::Import(batch) => self.add_batch(batch),

@@ -12,12 +12,16 @@ use banyan_core::BucketSet;
 use banyan_runtime::clock::Boot;
 use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
+use banyan_runtime::trace::{self, Kind, SpanContext, Tracer};
 use banyan_store::{Fault, Readers, Refusal, Shell, ownership};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use rusqlite::Connection;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// The tracer of imports and mails.
+pub const TRACER: Tracer = Tracer::of("notify");
 /// Candidates that are looked at in one step.
 const PAGE: usize = 256;
 /// A look at the table, where nothing has woken the sender.
@@ -126,14 +130,41 @@ impl Sender {
         failpoints::before("notify", "claim");
         let Some(mail) = self.claim(id, user).await else { return };
         failpoints::after("notify", "claim");
+        match mail.traceparent.as_deref().and_then(SpanContext::parse) {
+            Some(parent) => {
+                let mut span = TRACER.begin("mail", Kind::Client, Some(parent));
+                span.set("banyan.notification", id);
+                let outcome = trace::scope(span.context(), self.post(&mut taken_up, connection, &mail)).await;
+                span.set("banyan.outcome", outcome.as_str());
+                if outcome == MailOutcome::Failed {
+                    span.fail("the mail was not sent");
+                }
+            }
+            None => {
+                self.post(&mut taken_up, connection, &mail).await;
+            }
+        }
+    }
+
+    /// Sends a claimed mail and records what became of it.
+    async fn post(
+        &self,
+        taken_up: &mut TakenUp,
+        connection: AsyncSmtpConnection,
+        mail: &Mail,
+    ) -> MailOutcome {
+        let (id, user) = (taken_up.id, taken_up.user);
         failpoints::before("notify", "send");
         let sent = tokio::select! {
-            sent = self.smtp.send(connection, &mail) => sent,
+            sent = self.smtp.send(connection, mail) => sent,
             Ok(()) = &mut taken_up.broken_off => Err(Unsent::Failed("its bucket leaves".into())),
         };
         failpoints::after("notify", "send");
         let outcome = match sent {
-            Ok(()) => MailOutcome::Sent,
+            Ok(()) => {
+                tracing::debug!(notification = id, "a mail is sent");
+                MailOutcome::Sent
+            }
             Err(Unsent::Failed(cause)) => {
                 tracing::warn!(notification = id, cause, "a mail failed");
                 MailOutcome::Failed
@@ -146,6 +177,7 @@ impl Sender {
         if outcome != MailOutcome::NotTaken {
             self.mails.settled(id);
         }
+        outcome
     }
 
     /// Another try later, unless there have been enough.

@@ -181,6 +181,7 @@ mod tests {
             salutation: "Hello Zoë".into(),
             title: title.into(),
             body: body.map(Into::into),
+            traceparent: None,
         }
     }
 

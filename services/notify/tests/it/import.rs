@@ -25,7 +25,7 @@ async fn a_batch_takes_effect_once() {
     let world = World::start().await;
     assert_eq!(world.import_state().await.position, None);
     let changes = vec![insert("notifications", notification(1, json!({})))];
-    let batch = ImportBatch { from: None, to: position(500), changes, chunk: None };
+    let batch = ImportBatch { from: None, to: position(500), changes, chunk: None, traces: Vec::new() };
     let first: ImportOutcome = world.role.post("/v1/import", &batch).await.unwrap();
     assert_eq!(first, outcome(1, 0, 0));
     let again = world.role.post::<_, ImportOutcome>("/v1/import", &batch).await.unwrap_err();
@@ -35,7 +35,13 @@ async fn a_batch_takes_effect_once() {
     );
     let read = notification(1, json!({"is_read": 1}));
     let changes = vec![update(notification(1, json!({})), read.clone())];
-    let ahead = ImportBatch { from: Some(position(600)), to: position(700), changes, chunk: None };
+    let ahead = ImportBatch {
+        from: Some(position(600)),
+        to: position(700),
+        changes,
+        chunk: None,
+        traces: Vec::new(),
+    };
     let refused = world.role.post::<_, ImportOutcome>("/v1/import", &ahead).await.unwrap_err();
     assert!(refused.is_refused("position_mismatch"));
     assert_eq!(world.rows("notifications").await, [notification(1, json!({}))]);
@@ -244,7 +250,7 @@ async fn imports_keep_up_with_a_copy_and_small_ones_are_quick() {
         let change = insert("notifications", notification(id, json!({"user_id": 9})));
         let from = world.import_state().await.position;
         let to = position(from.as_ref().unwrap().offset + 1);
-        let batch = ImportBatch { from, to, changes: vec![change], chunk: None };
+        let batch = ImportBatch { from, to, changes: vec![change], chunk: None, traces: Vec::new() };
         let start = clock::instant();
         let _: ImportOutcome = world.role.post("/v1/import", &batch).await.unwrap();
         best = best.min(start.elapsed());

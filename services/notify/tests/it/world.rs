@@ -270,7 +270,7 @@ impl World {
     ) -> Result<ImportOutcome, CallError> {
         let from = self.import_state().await.position;
         let to = position(from.as_ref().map_or(0, |from| from.offset) + 100);
-        self.role.post("/v1/import", &ImportBatch { from, to, changes, chunk }).await
+        self.role.post("/v1/import", &ImportBatch { from, to, changes, chunk, traces: Vec::new() }).await
     }
 
     /// Copies a small shop: users 7 and 8, some notifications of user 7.

@@ -4,6 +4,8 @@ use crate::binlog::Group;
 use banyan_core::OwnerEpoch;
 use banyan_core::protocol::import::{BinlogPosition, CopyChunk, ImportBatch};
 use banyan_core::row::{Change, FenceOwner};
+use banyan_runtime::clock;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// How much a batch of several transactions may hold. A single larger transaction travels whole.
@@ -23,6 +25,7 @@ pub struct Batch {
     chunk: Option<CopyChunk>,
     promises: Promises,
     bytes: usize,
+    begun: Instant,
 }
 
 /// What becomes true once the service has committed the batch.
@@ -47,6 +50,7 @@ impl Batch {
             chunk: None,
             promises: Promises::default(),
             bytes: 0,
+            begun: clock::instant(),
         };
         batch.take(first);
         batch
@@ -84,6 +88,11 @@ impl Batch {
         }
     }
 
+    /// Since when it is being filled.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// Whether the service, or somebody who waits for it, needs the batch now.
     pub fn is_urgent(&self) -> bool {
         !self.changes.is_empty() || self.chunk.is_some() || !self.promises.beats.is_empty()
@@ -96,7 +105,8 @@ impl Batch {
 
     /// The message, and what its commit promises.
     pub fn into_message(self, from: BinlogPosition) -> (ImportBatch, Promises) {
-        let message = ImportBatch { from: Some(from), to: self.to, changes: self.changes, chunk: self.chunk };
+        let Self { to, changes, chunk, .. } = self;
+        let message = ImportBatch { from: Some(from), to, changes, chunk, traces: Vec::new() };
         (message, self.promises)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Finding, PreflightError};
 use crate::database::{Database, DatabaseFault};
-use crate::schema::{LoadFault, TableSchema};
+use crate::schema::{Column, LoadFault, TableSchema};
 use banyan_core::Capability;
 use banyan_core::capability::{Table, TableRole};
 use mysql_async::Conn;
@@ -62,6 +62,9 @@ async fn of_table(
         let cure = format!("-- remove `leases_ids` from table `{name}`: its key is no AUTO_INCREMENT");
         findings.push(Finding::mend(format!("the service cannot lease ids of `{name}`"), cure));
     }
+    if let Some(place) = schema.trace {
+        findings.extend(trace_column(name, &schema.columns[place]));
+    }
     if declared.role == TableRole::Reference {
         return Ok(findings);
     }
@@ -69,6 +72,13 @@ async fn of_table(
     findings.extend(foreign_triggers(database, connection, name).await?);
     findings.extend(cascades(database, connection, name).await?);
     Ok(findings)
+}
+
+/// Reverse's rows leave the column out.
+fn trace_column(table: &str, column: &Column) -> Option<Finding> {
+    let cure = format!("ALTER TABLE `{table}` MODIFY `{}` VARCHAR(55) NULL;", column.name);
+    let what = format!("the service's rows have no `{table}`.`{}`: it must have a default", column.name);
+    (!column.optional).then(|| Finding::mend(what, cure))
 }
 
 async fn subject_index(

@@ -213,6 +213,7 @@ mod tests {
             taken: vec![0, 1, 2],
             key: 0,
             subject: 0,
+            trace: None,
             unique_besides_key,
         };
         Catalog { schema: "shop".into(), capability: "c".into(), tables: vec![Arc::new(table)] }

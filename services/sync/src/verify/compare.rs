@@ -69,7 +69,7 @@ pub fn difference(table: &TableSchema, pair: &Pair) -> Option<String> {
         (Some(_), None) => Some("only at the monolith".into()),
         (None, Some(_)) => Some("only at the service".into()),
         (Some(monolith), Some(service)) => {
-            let differing = table.taken().filter_map(|column| {
+            let differing = table.compared().filter_map(|column| {
                 let (ours, theirs) = (monolith.get(&column.name), service.get(&column.name));
                 (!same(&column.kind, ours, theirs)).then(|| {
                     let (ours, theirs) = (shown(ours), shown(theirs));
@@ -130,6 +130,7 @@ mod tests {
             taken: vec![0, 1, 2],
             key: 0,
             subject: 0,
+            trace: None,
             unique_besides_key: false,
         }
     }
