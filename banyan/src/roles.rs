@@ -22,6 +22,8 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long the last spans may take to be sent after that.
 const SPANS_DEADLINE: Duration = Duration::from_secs(5);
+/// What the gateway may need beyond its own deadlines.
+const DRAINED_SPARE: Duration = Duration::from_secs(5);
 
 /// The capability that the notifications service takes over.
 const NOTIFY_CAPABILITY: &str = "notifications";
@@ -91,7 +93,8 @@ impl Installation {
 /// # Errors
 /// A role cannot start, or such a task failed.
 pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<()> {
-    let tasks = Tasks::new();
+    // The gateway drains while everything that it needs still runs, and while its readiness can be asked for.
+    let (edge, tasks) = (Tasks::new(), Tasks::new());
     // Listeners first: a port that is taken fails before anything has begun.
     let mut listeners = Vec::new();
     for role in roles {
@@ -102,18 +105,20 @@ pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Resul
     }
     let exporter = Exporter::start(&installation.settings.telemetry);
     for (role, listener) in listeners {
+        let owner = if role == Role::Gateway { &edge } else { &tasks };
         let router =
-            start(installation, role, &tasks).await.with_context(|| format!("cannot start {role:?}"))?;
+            start(installation, role, owner).await.with_context(|| format!("cannot start {role:?}"))?;
         let router = observe::observed(router, service_name(role));
         tracing::info!(role = ?role, address = %listener.local_addr()?, "ready");
         tasks.spawn("http server", OnError::StopProcess, http::serve(listener, router, tasks.shutdown()));
     }
-    until_signal(&tasks).await?;
+    until_signal(&edge, &tasks).await?;
+    edge.stop(drain_deadline(installation)).await;
     tasks.stop(SHUTDOWN_DEADLINE).await;
     if let Some(exporter) = exporter {
         exporter.stop(SPANS_DEADLINE).await;
     }
-    match tasks.failure() {
+    match edge.failure().or(tasks.failure()) {
         Some(failure) => bail!("stopped: {failure}"),
         None => Ok(()),
     }
@@ -128,6 +133,11 @@ fn service_name(role: Role) -> &'static str {
         Role::Sync => "sync",
         Role::Notify => "notify",
     }
+}
+
+fn drain_deadline(installation: &Installation) -> Duration {
+    let gateway = &installation.settings.gateway;
+    Duration::from_millis(gateway.drain_notice_ms + gateway.drain_ms_max) + DRAINED_SPARE
 }
 
 fn address(installation: &Installation, role: Role) -> SocketAddr {
@@ -202,12 +212,13 @@ async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow
     })
 }
 
-async fn until_signal(tasks: &Tasks) -> anyhow::Result<()> {
+async fn until_signal(edge: &Tasks, tasks: &Tasks) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = tasks.shutdown();
+    let (edge, shutdown) = (edge.shutdown(), tasks.shutdown());
     tokio::select! {
         _ = terminate.recv() => {}
         outcome = tokio::signal::ctrl_c() => outcome?,
+        () = edge.requested() => {}
         () = shutdown.requested() => {}
     }
     Ok(())
