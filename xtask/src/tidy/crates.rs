@@ -19,9 +19,9 @@ fn allowed(package: &str, folder: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Only for tests and tools.
-const TOOLS: [&str; 2] = ["banyan-testkit", "banyan-rehearsal"];
+const TOOLS: [&str; 3] = ["banyan-testkit", "banyan-rehearsal", "banyan-bench"];
 /// Where tools may be linked.
-const MAY_LINK_TOOLS: [&str; 1] = ["banyan-rehearsal"];
+const MAY_LINK_TOOLS: [&str; 2] = ["banyan-rehearsal", "banyan-bench"];
 
 /// The faults of all crates.
 ///
