@@ -91,6 +91,16 @@ pub static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("banyan_gateway_connections", "Open connections of clients").expect(ONCE)
 });
 
+/// Shows what has not happened yet.
+pub fn begin() {
+    LazyLock::force(&HELD);
+    LazyLock::force(&HOLD_SECONDS);
+    LazyLock::force(&RECONNECTS);
+    for outcome in ["granted", "failed"] {
+        RENEWALS.with_label_values(&[outcome]);
+    }
+}
+
 /// Who answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answerer {

@@ -1,0 +1,12 @@
+//! The rehearsal's programs on real servers, and what is shipped beside Banyan.
+#![cfg(test)]
+
+mod deploy;
+mod trace;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
