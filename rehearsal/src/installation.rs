@@ -21,7 +21,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const LOG_LINES: usize = 12;
 
 /// The roles, as `banyan run` names them.
-const ROLES: [&str; 5] = ["control", "auth", "notify", "sync", "gateway"];
+pub const ROLES: [&str; 5] = ["control", "auth", "notify", "sync", "gateway"];
 
 /// What the configuration says about the monolith.
 pub struct MonolithFacts {
@@ -135,6 +135,18 @@ impl Installation {
     /// The address for clients.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.gateway)
+    }
+
+    /// Each role, and the base URL of its metrics.
+    pub fn metrics_urls(&self) -> Vec<(&'static str, String)> {
+        let port = |role: &str| match role {
+            "control" => self.ports.control,
+            "auth" => self.ports.auth,
+            "notify" => self.ports.notify,
+            "sync" => self.ports.sync,
+            _ => self.ports.gateway_admin,
+        };
+        ROLES.iter().map(|role| (*role, format!("http://127.0.0.1:{}", port(role)))).collect()
     }
 
     /// The roles' APIs.

@@ -11,6 +11,7 @@ pub mod journey;
 pub mod record;
 pub mod request;
 pub mod session;
+mod single;
 mod street;
 pub mod writes;
 

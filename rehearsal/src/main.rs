@@ -17,6 +17,7 @@ mod rehearse;
 mod rest;
 mod scorecard;
 mod system;
+mod trace;
 
 use clap::Parser as _;
 use options::{Cli, Command};
@@ -49,6 +50,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let rehearsal = async {
         match &cli.command {
             Some(Command::Crash(options)) => crash::run(options).await,
+            Some(Command::Trace(options)) => trace::run(options).await,
             _ => rehearse::run(&cli.run).await,
         }
     };

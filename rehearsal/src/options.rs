@@ -38,6 +38,8 @@ installed by `bin/setup rehearse`.";
 pub enum Command {
     /// Kill something in every round while customers act and buckets move, and audit what is left.
     Crash(CrashOptions),
+    /// Follow one click of a customer from the browser to the mail, and print its trace as a tree.
+    Trace(TraceOptions),
     /// Run the payment provider alone: POST /charges, GET /charges, GET and PUT /control.
     Provider(ProviderOptions),
 }
@@ -95,6 +97,43 @@ impl CrashOptions {
             yes: true,
             quick: false,
             no_times: false,
+            no_outage: true,
+            apart: true,
+            php_workers: 6,
+            verbose: false,
+        }
+    }
+}
+
+/// Options of a trace.
+#[derive(Args, Debug)]
+pub struct TraceOptions {
+    /// Seed of the shop's data.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Write the spans as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the metrics of every role, as they are afterwards, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// Keep the temporary folder with databases and logs.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl TraceOptions {
+    /// The servers' options.
+    pub fn run(&self) -> RunOptions {
+        RunOptions {
+            duration: None,
+            users: 20,
+            rate: 5.0,
+            seed: self.seed,
+            json: None,
+            keep: self.keep,
+            yes: true,
+            quick: false,
             no_outage: true,
             apart: true,
             php_workers: 6,

@@ -224,6 +224,11 @@ impl System {
         self.mariadb.root_url("shop")
     }
 
+    /// Where databases and logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The payment provider.
     pub fn provider(&self) -> &ProviderProcess {
         &self.provider

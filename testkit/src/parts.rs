@@ -21,6 +21,8 @@ pub enum Part {
     Smtp,
     /// curl, which tests use as a browser.
     Curl,
+    /// Prometheus' promtool.
+    Promtool,
     /// MySQL itself; see `unattainable.toml`.
     Mysql,
 }
@@ -33,6 +35,7 @@ impl Part {
             Self::Monolith => "monolith",
             Self::Smtp => "smtp",
             Self::Curl => "curl",
+            Self::Promtool => "promtool",
             Self::Mysql => "mysql",
         }
     }
@@ -53,6 +56,7 @@ pub fn missing(part: Part) -> Option<String> {
         Part::Monolith => return missing(Part::MariaDb).or_else(laravel::missing),
         Part::Smtp => return missing_smtp(),
         Part::Curl => (&["curl"], "curl"),
+        Part::Promtool => (&["promtool"], "prometheus"),
         Part::Mysql => (&["mysqld"], "mysql-server"),
     };
     let absent = programs.iter().find(|name| find(name).is_none())?;

@@ -95,6 +95,9 @@ impl Exporter {
         if !trace::install(trace::Sink { queue, sampled_up_to: config.sampled_up_to() }) {
             return None;
         }
+        for outcome in ["exported", "dropped", "failed"] {
+            trace::count(outcome, 0);
+        }
         let tasks = Tasks::new();
         tasks.spawn("span exporter", OnError::Log, export(collector, spans, tasks.shutdown()));
         Some(Self(tasks))

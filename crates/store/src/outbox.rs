@@ -9,7 +9,9 @@ use crate::working::Working;
 use banyan_core::protocol::target::{OutboxEvent, OutboxPage};
 use banyan_core::row::RowWrite;
 use banyan_core::{Bucket, OwnerEpoch};
+use prometheus::{IntGauge, register_int_gauge};
 use rusqlite::{Connection, Row, params};
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -111,6 +113,16 @@ impl Working for Pending {
     fn undo(&mut self) {
         self.events.truncate(self.kept);
     }
+}
+
+static POSITION: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("banyan_outbox_position", "The highest committed position of the service's outbox")
+        .expect("a metric of a unique name is registered once")
+});
+
+/// Shows the highest committed position among the metrics.
+pub fn show(head: u64) {
+    POSITION.set(i64::try_from(head).unwrap_or(i64::MAX));
 }
 
 /// The highest committed position; 0 before the first event.

@@ -64,6 +64,7 @@ impl<C: Core> Shell<C> {
         let connection = database.writer()?;
         let ownership = Ownership::load(&connection)?;
         let (head, seen) = watch::channel(outbox::head(&connection)?);
+        outbox::show(*seen.borrow());
         let (queue, jobs) = mpsc::channel(limits.queue_max.max(1));
         let (alive, ended) = oneshot::channel::<()>();
         let writer = Writer { core, database: database.clone(), connection, ownership, lease, head };
@@ -231,6 +232,7 @@ impl<C: Core> Writer<C> {
         db.commit().map_err(|error| Failed::Commit(error.into()))?;
         failpoints::after("notify", "batch");
         self.head.send_replace(outbox.head());
+        outbox::show(outbox.head());
         core.committed(&working);
         Ok(outcomes)
     }

@@ -92,6 +92,7 @@ pub struct Deps {
 /// An option or an address that cannot work, a port that is taken, no threads.
 pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     config.check().map_err(StartError::Config)?;
+    metrics::begin();
     let shared = shared(config, &deps)?;
     let count = shared.config.worker_count();
     let listeners = worker::bind(deps.listen, count).map_err(|e| StartError::Listen(deps.listen, e))?;

@@ -151,6 +151,16 @@ pub static TUNNEL_BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     .expect(ONCE)
 });
 
+/// Shows what has not happened yet.
+pub fn begin() {
+    LazyLock::force(&HELD);
+    LazyLock::force(&HOLD_SECONDS);
+    LazyLock::force(&RECONNECTS);
+    for outcome in ["granted", "failed"] {
+        RENEWALS.with_label_values(&[outcome]);
+    }
+}
+
 /// Who answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answerer {

@@ -1,3 +1,13 @@
-//! The rehearsal's own commands, on real servers.
+//! The rehearsal's programs on real servers, and what is shipped beside Banyan.
+#![cfg(test)]
 
 mod crash;
+mod deploy;
+mod trace;
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -111,6 +111,7 @@ impl Driver {
             view: LeaseView::default(),
             status: publish,
         };
+        metrics::stands(&driver.status.borrow());
         driver.execute(effects);
         (driver, Handle { wishes, status })
     }
@@ -191,6 +192,7 @@ impl Driver {
         let effects = self.coordinator.step(now(), input);
         self.execute(effects);
         let status = Arc::new(self.coordinator.status(now()));
+        metrics::stands(&status);
         self.status.send_if_modified(|known| {
             let changed = **known != *status;
             *known = status;

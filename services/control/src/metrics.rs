@@ -1,9 +1,9 @@
 //! The metrics of control, in the default registry.
 
-use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport};
+use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport, MigrationStatus};
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
-    register_int_gauge, register_int_gauge_vec,
+    Gauge, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_gauge_vec,
+    register_histogram_vec, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 use std::sync::LazyLock;
 
@@ -62,6 +62,77 @@ static LEASES: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 static VERSION: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("banyan_control_table_version", "Version of the ownership table").expect(ONCE)
 });
+
+/// Buckets by their owner: `monolith` or `service`.
+static OWNED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "banyan_control_buckets",
+        "Buckets by the side that owns them",
+        &["capability", "side"]
+    )
+    .expect(ONCE)
+});
+
+/// The wanted share at the service.
+static WANTED: LazyLock<GaugeVec> = LazyLock::new(|| {
+    register_gauge_vec!(
+        "banyan_control_wanted_ratio",
+        "The share of buckets that is wanted at the service, 0 to 1",
+        &["capability"]
+    )
+    .expect(ONCE)
+});
+
+/// Wanted buckets that could not be moved yet.
+static STRAGGLERS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "banyan_control_stragglers",
+        "Wanted buckets that could not be moved yet and are tried again",
+        &["capability"]
+    )
+    .expect(ONCE)
+});
+
+/// 1 where a person has paused handovers.
+static PAUSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!("banyan_control_paused", "1 while handovers are paused", &["capability"])
+        .expect(ONCE)
+});
+
+/// When the running handover began.
+static STARTED: LazyLock<GaugeVec> = LazyLock::new(|| {
+    register_gauge_vec!(
+        "banyan_control_handover_started_seconds",
+        "When the running handover began, in seconds since 1970; 0 where none runs",
+        &["capability"]
+    )
+    .expect(ONCE)
+});
+
+/// The team of each capability, to be joined to alerts.
+static INFO: LazyLock<GaugeVec> = LazyLock::new(|| {
+    register_gauge_vec!(
+        "banyan_control_capability_info",
+        "1; says which team owns a capability",
+        &["capability", "owner"]
+    )
+    .expect(ONCE)
+});
+
+/// Where a migration stands.
+pub fn stands(status: &MigrationStatus) {
+    let name = status.capability.as_str();
+    let at_service = status.service_buckets.len() as i64;
+    OWNED.with_label_values(&[name, "service"]).set(at_service);
+    OWNED.with_label_values(&[name, "monolith"]).set(i64::from(banyan_core::BUCKETS) - at_service);
+    WANTED.with_label_values(&[name]).set(status.wanted_percent / 100.0);
+    STRAGGLERS.with_label_values(&[name]).set(status.stragglers.len() as i64);
+    PAUSED.with_label_values(&[name]).set(i64::from(status.paused));
+    let running = status.handover.as_ref().filter(|h| h.outcome == HandoverOutcome::Running);
+    let started: Gauge = STARTED.with_label_values(&[name]);
+    started.set(running.map_or(0.0, |handover| handover.started_ms as f64 / 1000.0));
+    INFO.with_label_values(&[name, status.owner.as_str()]).set(1.0);
+}
 
 /// A handover has ended.
 pub fn ended(report: &HandoverReport) {

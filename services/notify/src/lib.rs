@@ -2,7 +2,7 @@
 //!
 //! Map: [`config`] the options; `domain` what the capability means; `store` its core in the batched shell;
 //! `api` the routes; `worker` the lease, the ids, the mails; `legacy` the monolith's rows and stream, in both
-//! directions; `links`, `local_time` what both sides must agree on; `error`.
+//! directions; `links`, `local_time` what both sides must agree on; `metrics`; `error`.
 //!
 //! Invariants: every write of a user is one transaction with its activity row, its outbox event and the
 //! check of its bucket's owner epoch; what the monolith's stream says is applied once, with its position; one
@@ -15,6 +15,7 @@ mod error;
 mod legacy;
 mod links;
 mod local_time;
+mod metrics;
 mod store;
 mod worker;
 
@@ -106,6 +107,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
         capability: deps.capability.name.clone(),
         serving: drained,
     };
+    metrics::begin();
     spawn(&deps.tasks, (sender, left, config.mail_concurrency), (leaser, keeper));
     let service = api::Service {
         outbox: Outbox::new(readers.clone(), shell.head()),

@@ -4,6 +4,7 @@
 use crate::capture::Capture;
 use crate::copy::heartbeat_statement;
 use crate::database::DatabaseFault;
+use crate::metrics;
 use crate::own::{INTENT, OF_STREAMS};
 use banyan_runtime::tasks::Shutdown;
 use mysql_async::Conn;
@@ -34,6 +35,7 @@ pub async fn run(capture: Arc<Capture>, shutdown: Shutdown) -> Result<(), Infall
                 capture.faults.set(FAULT, fault.to_string());
             }
         }
+        metrics::streams(&capture);
     }
 }
 

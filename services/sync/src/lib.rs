@@ -78,6 +78,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
         let capture = Capture::new(capability.clone(), (&database, service), &config, server_id);
         captures.insert(capability.name.clone(), Arc::new(capture));
     }
+    metrics::begin();
     for capture in captures.values() {
         tracing::info!(capability = capture.capability.name, timezone = deps.timezone, "sync starts");
         spawn(&deps.tasks, capture);

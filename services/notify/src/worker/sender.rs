@@ -7,6 +7,7 @@ use super::mail::{Mails, TakenUp};
 use super::smtp::{Smtp, Unsent};
 use crate::config::Config;
 use crate::domain::{Answer, Command, Mail, MailOutcome, Rejection};
+use crate::metrics;
 use crate::store::{NotifyCore, Signals, reads};
 use banyan_core::BucketSet;
 use banyan_runtime::clock::Boot;
@@ -171,6 +172,7 @@ impl Sender {
             }
             Err(Unsent::NotTaken(cause)) => self.not_taken(id, &cause),
         };
+        metrics::mail(outcome);
         failpoints::before("notify", "record");
         self.record(id, user, outcome).await;
         failpoints::after("notify", "record");
