@@ -21,7 +21,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const LOG_LINES: usize = 12;
 
 /// The roles, as `banyan run` names them.
-const ROLES: [&str; 5] = ["control", "auth", "notify", "sync", "gateway"];
+pub const ROLES: [&str; 5] = ["control", "auth", "notify", "sync", "gateway"];
 
 /// What the configuration says about the monolith.
 pub struct MonolithFacts {
@@ -148,6 +148,16 @@ impl Installation {
         let process = self.processes.get_mut(index).context("the roles share one process")?;
         process.kill();
         *process = self.starter.role(role, failpoint)?;
+        Ok(())
+    }
+
+    /// Kills a role's process at once, where each role has one, and leaves it to [`Self::tend`].
+    ///
+    /// # Errors
+    /// There is no such role.
+    pub fn kill(&mut self, role: &str) -> anyhow::Result<()> {
+        let index = ROLES.iter().position(|known| *known == role).context("no such role")?;
+        self.processes.get_mut(index).context("the roles share one process")?.kill();
         Ok(())
     }
 

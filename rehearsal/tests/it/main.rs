@@ -1,0 +1,4 @@
+//! The rehearsal as a person uses it: on a terminal, with real servers.
+
+mod keys;
+mod terminal;
