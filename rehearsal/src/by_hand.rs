@@ -124,10 +124,7 @@ impl<'c, 'r> ByHand<'c, 'r> {
         // Answers that the kill cut off are still on their way to the customers.
         tokio::time::sleep(SETTLE).await;
         self.course.load.meanwhile().set_down(false);
-        let (detected, recovered) = (recovery.detected_ms, recovery.recovered_ms);
-        let line =
-            format!("  {role} was missed after {detected:.0} ms and has recovered after {recovered:.0} ms");
-        self.course.progress.say(&line);
+        self.course.progress.say(&format!("  {}", recovery.in_words()));
         self.course.card.recoveries.push(recovery);
         Ok(())
     }

@@ -116,7 +116,7 @@ impl Course<'_> {
         operator.move_to(100.0, true, MOVE_MAX).await?;
         self.wait(SETTLE).await?;
         self.measure(Phase::After, (self.schedule.after, |cpu| &mut cpu.after)).await?;
-        self.recoveries().await?;
+        self.recoveries(&operator).await?;
         if let Some(length) = self.schedule.spike {
             self.spike(length).await?;
         }

@@ -44,7 +44,7 @@ pub async fn kill(system: &mut System, role: &str, record: &Record) -> anyhow::R
     }
     let recovered_ms = took_ms();
     record.timeline(|timeline| timeline.mark(Kind::Recovered, &format!("{role} has recovered")));
-    Ok(Recovery { fault, detected_ms, recovered_ms, failed: failed() - failed_before })
+    Ok(Recovery { fault, detected_ms, recovered_ms, moved_ms: None, failed: failed() - failed_before })
 }
 
 /// Whether everything works.

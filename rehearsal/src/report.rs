@@ -38,7 +38,7 @@ struct Page<'c> {
 #[derive(Serialize)]
 struct BoundRow {
     name: String,
-    value: f64,
+    value: String,
     allowed: String,
     class: &'static str,
     verdict: &'static str,
@@ -111,7 +111,13 @@ fn bound_row(bound: &crate::scorecard::Bound) -> BoundRow {
         Some(false) => ("bad", "broken"),
         None => ("open", "reported only"),
     };
-    BoundRow { name: bound.name.clone(), value: bound.value, allowed: bound.allowed(), class, verdict }
+    BoundRow {
+        name: bound.name.clone(),
+        value: bound.value.to_string(),
+        allowed: bound.allowed(),
+        class,
+        verdict,
+    }
 }
 
 #[cfg(test)]

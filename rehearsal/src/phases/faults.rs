@@ -3,7 +3,8 @@
 use banyan_runtime::clock;
 use std::time::{Duration, Instant};
 
-use super::Course;
+use super::{Course, MOVE_MAX};
+use crate::control::Operator;
 use crate::load::Surge;
 use crate::load::record::Phase;
 use crate::recovery;
@@ -12,21 +13,24 @@ use crate::timeline::Kind;
 
 /// Roles whose end no request notices: gateways go on by their lease, both owners by what they have.
 const UNNOTICED: [&str; 2] = ["sync", "control"];
+/// The share that is asked for to see whether buckets move, in percent.
+const SMALLER: f64 = 90.0;
 /// How much more comes in a spike.
 const SPIKE_FACTOR: f64 = 10.0;
 /// The most that comes in a spike, a second: more would measure the customers and not the system.
 const SPIKE_RATE_MAX: f64 = 1000.0;
 
 impl Course<'_> {
-    /// Kills roles that no request needs at once, and waits for each to come back.
-    pub(super) async fn recoveries(&mut self) -> anyhow::Result<()> {
+    /// Kills roles that no request needs at once, and waits for each to come back: until buckets move again.
+    pub(super) async fn recoveries(&mut self, operator: &Operator) -> anyhow::Result<()> {
         for role in UNNOTICED.into_iter().take(self.schedule.kills) {
             self.enter(Phase::Recoveries);
-            let recovery = recovery::kill(self.system, role, self.load.record()).await?;
-            let (detected, recovered) = (recovery.detected_ms, recovery.recovered_ms);
-            let fault = &recovery.fault;
-            let line = format!("  {fault}: detected after {detected:.0}, recovered after {recovered:.0} ms");
-            self.progress.say(&line);
+            let injected = clock::instant();
+            let mut recovery = recovery::kill(self.system, role, self.load.record()).await?;
+            operator.move_to(SMALLER, false, MOVE_MAX).await?;
+            recovery.moved_ms = Some(tenths(injected.elapsed().as_secs_f64() * 1000.0));
+            self.progress.say(&format!("  {}", recovery.in_words()));
+            operator.move_to(100.0, true, MOVE_MAX).await?;
             self.card.recoveries.push(recovery);
             self.settle().await?;
         }

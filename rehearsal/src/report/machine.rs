@@ -14,6 +14,7 @@ pub fn facts(card: &Scorecard) -> Vec<(&'static str, String)> {
         ("seed", card.seed.to_string()),
         ("duration", format!("{:.0} s, starting, seeding and audit included", card.seconds)),
         ("machine", machine()),
+        ("load", load()),
         ("build", format!("banyan {}, {build}", env!("CARGO_PKG_VERSION"))),
         (
             "monolith",
@@ -32,6 +33,17 @@ fn command() -> String {
     let program = words.next().unwrap_or_default();
     let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     words.fold(name, |command, word| format!("{command} {word}"))
+}
+
+/// What else kept the processors busy shows here.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    match text.split(' ').nth(1) {
+        Some(load) => {
+            format!("{load} processes wanted to run in the last five minutes, this rehearsal's included")
+        }
+        None => "unknown".into(),
+    }
 }
 
 fn machine() -> String {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 /// The drawing, in units of the SVG; the page scales it.
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 190.0;
-const LEFT: f64 = 58.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 26.0;
@@ -14,6 +14,11 @@ const BOTTOM: f64 = 26.0;
 pub const POINTS_MAX: usize = 300;
 /// A phase is named where its name fits: units by character.
 const CHARACTER: f64 = 6.6;
+
+/// The width of a mark's number.
+const PIN: f64 = 16.0;
+/// Heights at which the numbers of marks that stand close are shown.
+const PIN_ROWS: usize = 4;
 
 /// How values are turned into heights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +60,8 @@ pub struct Pin {
     x: f64,
     class: &'static str,
     number: usize,
+    /// The height of its number: those that stand close are staggered.
+    row: usize,
     text: String,
 }
 
@@ -88,7 +95,9 @@ impl Time {
     /// Adds a mark with the next number.
     pub fn pin(&mut self, at_s: f64, class: &'static str, text: String) {
         let (x, number) = (self.x(at_s), self.pins.len() + 1);
-        self.pins.push(Pin { x, class, number, text });
+        let close = self.pins.last().filter(|last| x - last.x < PIN);
+        let row = close.map_or(0, |last| (last.row + 1) % PIN_ROWS);
+        self.pins.push(Pin { x, class, number, row, text });
     }
 
     fn ticks(&self) -> Vec<Tick> {
@@ -255,7 +264,7 @@ mod tests {
         let plot = Plot::new("t", String::new(), (Scale::Linear, 40.0, " ms")).over(&time);
         let points = [(0.0, Some(0.0)), (50.0, Some(40.0)), (60.0, None), (100.0, Some(99.0))];
         let plot = plot.line(&time, ("n", "c"), &points);
-        assert_eq!(plot.series[0].path, "M58 164L504 22M950 22", "higher than the frame is cut");
+        assert_eq!(plot.series[0].path, "M66 164L508 22M950 22", "higher than the frame is cut");
         let texts: Vec<&str> = plot.y_ticks.iter().map(|tick| tick.text.as_str()).collect();
         assert_eq!(texts, ["0 ms", "10 ms", "20 ms", "30 ms", "40 ms"]);
         assert_eq!(plot.x_ticks.len(), 6, "every 20 s");

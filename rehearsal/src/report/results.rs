@@ -40,7 +40,7 @@ fn change(before: f64, after: f64, unit: &str) -> Option<String> {
 fn latency_note(card: &Scorecard, of: fn(&Latency) -> f64) -> String {
     let through = &card.latency_ms.through_gateway;
     let gateway = if measured(through) {
-        format!("with the gateway and everything still at the monolith: {:.1} ms. ", of(through))
+        format!("With the gateway and everything still at the monolith: {:.1} ms. ", of(through))
     } else {
         String::new()
     };
@@ -96,10 +96,13 @@ fn recovery(card: &Scorecard) -> Row {
     let parts: Vec<String> = card
         .recoveries
         .iter()
-        .map(|r| format!("{}: {} → {}", r.fault, seconds(r.detected_ms), seconds(r.recovered_ms)))
+        .map(|r| {
+            let moved = r.moved_ms.map_or_else(String::new, |ms| format!(" → {}", seconds(ms)));
+            format!("{}: {} → {}{moved}", r.fault, seconds(r.detected_ms), seconds(r.recovered_ms))
+        })
         .collect();
     let failed: u64 = card.recoveries.iter().map(|recovery| recovery.failed).sum();
-    let mut note = "fault → detected → recovered".to_owned();
+    let mut note = "fault: detected → recovered → buckets moved again".to_owned();
     if !parts.is_empty() {
         note += &format!("; {failed} requests failed meanwhile");
     }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::Latency;
 use banyan_runtime::quantiles::Samples;
+
+use super::Latency;
 
 /// The 97.5 % quantile of the normal distribution.
 const Z_95: f64 = 1.959_963_985;
@@ -84,8 +85,22 @@ pub struct Recovery {
     pub detected_ms: f64,
     /// Milliseconds until everything answered again and both streams ran.
     pub recovered_ms: f64,
+    /// Milliseconds until a handover that was asked for then had finished; `None` where none was.
+    pub moved_ms: Option<f64>,
     /// Requests that failed from the fault to the recovery.
     pub failed: u64,
+}
+
+impl Recovery {
+    /// What happened when.
+    pub fn in_words(&self) -> String {
+        let moved =
+            self.moved_ms.map_or_else(String::new, |ms| format!(", buckets moved again after {ms:.0} ms"));
+        format!(
+            "{}: detected after {:.0} ms, recovered after {:.0} ms{moved}; {} requests failed",
+            self.fault, self.detected_ms, self.recovered_ms, self.failed
+        )
+    }
 }
 
 #[cfg(test)]

@@ -132,15 +132,8 @@ impl Scorecard {
             ));
         }
         lines.extend(self.spike.as_ref().map(|spike| row("spike", spike_in_words(spike))));
-        lines.extend(self.recoveries.iter().map(|recovery| {
-            row(
-                &recovery.fault,
-                format!(
-                    "detected after {:.0}, recovered after {:.0} ms; {} requests failed",
-                    recovery.detected_ms, recovery.recovered_ms, recovery.failed
-                ),
-            )
-        }));
+        let recoveries = self.recoveries.iter().map(|recovery| row("recovery", recovery.in_words()));
+        lines.extend(recoveries);
         lines
     }
 

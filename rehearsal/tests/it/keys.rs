@@ -68,7 +68,7 @@ fn every_key_does_what_it_says() {
         ("p", &["the payment provider hangs"]),
         ("p", &["the payment provider answers again"]),
         ("s", &["s: spike", "the spike is over"]),
-        ("xk", &["k: kill -9 ", "has recovered after"]),
+        ("xk", &["k: kill -9 ", "recovered after "]),
         ("r", &["r: asked for 0 %", "  0 % reached after"]),
         ("q", &["q: finishing", "Scorecard"]),
     ] {
