@@ -56,15 +56,26 @@ impl Operator {
     /// Control refuses.
     pub async fn ask(&self, percent: f64, up: bool) -> anyhow::Result<MigrationStatus> {
         let action = if up { "advance" } else { "rollback" };
-        let request = MoveRequest {
-            percent: Some(percent),
-            by: "rehearsal".into(),
-            reason: format!("to {percent} %"),
-            wait_ms: 0,
-        };
+        self.command(action, (Some(percent), format!("to {percent} %"))).await
+    }
+
+    /// Asks for the next step up.
+    ///
+    /// # Errors
+    /// Control refuses: there is none.
+    pub async fn ask_next(&self) -> anyhow::Result<MigrationStatus> {
+        self.command("advance", (None, "one step up".into())).await
+    }
+
+    async fn command(
+        &self,
+        action: &str,
+        (percent, reason): (Option<f64>, String),
+    ) -> anyhow::Result<MigrationStatus> {
+        let refused = format!("control refused to {action} {reason}");
+        let request = MoveRequest { percent, by: "rehearsal".into(), reason, wait_ms: 0 };
         let path = format!("/v1/migrations/{CAPABILITY}/{action}");
-        let answer = self.control.post(&path, &request).await;
-        answer.with_context(|| format!("control refused to {action} to {percent} %"))
+        self.control.post(&path, &request).await.context(refused)
     }
 
     /// Asks for a share and waits until every bucket is where it should be; how long it took from the

@@ -173,6 +173,16 @@ impl Installation {
         Ok(())
     }
 
+    /// Kills a role's process at once, where each role has one, and leaves it to [`Self::tend`].
+    ///
+    /// # Errors
+    /// There is no such role.
+    pub fn kill(&mut self, role: &str) -> anyhow::Result<()> {
+        let index = ROLES.iter().position(|known| *known == role).context("no such role")?;
+        self.processes.get_mut(index).context("the roles share one process")?.kill();
+        Ok(())
+    }
+
     /// Starts again what has ended, as a supervisor does; how many had.
     ///
     /// # Errors

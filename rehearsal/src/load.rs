@@ -7,7 +7,9 @@
 pub mod arrivals;
 pub mod check;
 pub mod client;
+mod crowd;
 pub mod journey;
+pub mod meanwhile;
 pub mod record;
 pub mod request;
 pub mod session;
@@ -16,14 +18,18 @@ mod street;
 pub mod writes;
 
 use anyhow::{Context as _, bail};
+use banyan_runtime::clock;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use client::HttpClient;
+pub use crowd::Surge;
 use journey::Step;
-use record::{Record, Verdict};
+use meanwhile::Meanwhile;
+use record::{Done, Record, Verdict};
 use request::Town;
 use session::Session;
 use street::Street;
@@ -51,7 +57,7 @@ struct World {
     client: HttpClient,
     town: Arc<Town>,
     record: Record,
-    outage: Arc<AtomicBool>,
+    meanwhile: Arc<Meanwhile>,
 }
 
 impl World {
@@ -59,11 +65,18 @@ impl World {
     async fn perform(&self, session: &mut Session, step: Step) -> (Step, Verdict, Option<Write>) {
         let attempt = request::prepare(session, step, &self.town);
         let step = attempt.step;
-        let out_before = self.outage.load(Ordering::SeqCst);
+        let before = self.meanwhile.now();
         let outcome = self.client.send(attempt.outgoing.clone()).await;
-        let out = out_before || self.outage.load(Ordering::SeqCst);
-        let (verdict, write) = check::conclude(session, attempt, outcome, out);
+        let excuses = self.meanwhile.since(before);
+        let (verdict, write) = check::conclude(session, attempt, outcome, excuses);
         (step, verdict, write)
+    }
+
+    /// Lets a customer do one step that was due at an instant, and records it.
+    async fn act(&self, session: &mut Session, step: Step, due: Instant) {
+        let phase = self.record.phase();
+        let (step, verdict, write) = self.perform(session, step).await;
+        self.record.note(Done { step: step.name(), due, ended: clock::instant(), phase, verdict, write });
     }
 }
 
@@ -74,19 +87,24 @@ pub struct Load {
     ready: Vec<Session>,
     street: JoinSet<Street>,
     resting: Option<Street>,
+    guests: Arc<Vec<Session>>,
+    crowd: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
 
 impl Load {
     /// Customers who are not logged in yet.
     pub fn new(client: HttpClient, town: Town, options: LoadOptions) -> Self {
-        let world = World { client, town: Arc::new(town), record: Record::default(), outage: Arc::default() };
+        let world =
+            World { client, town: Arc::new(town), record: Record::default(), meanwhile: Arc::default() };
         Self {
             world,
             options,
             ready: Vec::new(),
             street: JoinSet::new(),
             resting: None,
+            guests: Arc::default(),
+            crowd: JoinSet::new(),
             stop: watch::channel(false).0,
         }
     }
@@ -100,20 +118,38 @@ impl Load {
     ///
     /// # Errors
     /// Somebody cannot log in: the monolith does not work.
-    pub async fn log_in(&mut self, mut progress: impl FnMut(usize)) -> anyhow::Result<()> {
+    pub async fn log_in(&mut self, progress: impl FnMut(usize)) -> anyhow::Result<()> {
+        self.ready = self.admit(1..=self.options.browsers, progress).await?;
+        Ok(())
+    }
+
+    /// Logs guests in who act during a [`Self::surge`]: users by number, whom no customer of the street ever is.
+    ///
+    /// # Errors
+    /// As [`Self::log_in`].
+    pub async fn invite(&mut self, numbers: RangeInclusive<u64>) -> anyhow::Result<()> {
+        self.guests = Arc::new(self.admit(numbers, |_| ()).await?);
+        Ok(())
+    }
+
+    async fn admit(
+        &self,
+        numbers: RangeInclusive<u64>,
+        mut progress: impl FnMut(usize),
+    ) -> anyhow::Result<Vec<Session>> {
         let seed = |number: u64| self.options.seed.wrapping_mul(1_000_003).wrapping_add(number);
-        let mut outside: Vec<Session> =
-            (1..=self.options.browsers).map(|number| Session::new(number, seed(number))).collect();
+        let mut outside: Vec<Session> = numbers.map(|number| Session::new(number, seed(number))).collect();
         let mut entering: JoinSet<anyhow::Result<Session>> = JoinSet::new();
+        let mut inside = Vec::new();
         loop {
             while entering.len() < LOGINS_AT_ONCE
                 && let Some(session) = outside.pop()
             {
                 entering.spawn(log_in(self.world.clone(), session));
             }
-            let Some(entered) = entering.join_next().await else { return Ok(()) };
-            self.ready.push(entered.context("a login broke")??);
-            progress(self.ready.len());
+            let Some(entered) = entering.join_next().await else { return Ok(inside) };
+            inside.push(entered.context("a login broke")??);
+            progress(inside.len());
         }
     }
 
@@ -134,9 +170,42 @@ impl Load {
         self.world.client.turn_to(base_url);
     }
 
-    /// Says whether the payment provider is out, so that payments which fail for it count apart.
-    pub fn set_outage(&self, out: bool) {
-        self.world.outage.store(out, Ordering::SeqCst);
+    /// What is known to be out of order, so that requests which fail for it count apart.
+    pub fn meanwhile(&self) -> &Meanwhile {
+        &self.world.meanwhile
+    }
+
+    /// Lets the guests act beside the customers.
+    pub fn surge(&mut self, surge: Surge) {
+        self.world.meanwhile.set_crowded(true);
+        self.crowd.spawn(crowd::run(self.world.clone(), Arc::clone(&self.guests), surge));
+    }
+
+    /// Waits until the surge is over and each of its requests has its answer. Nothing is lost where the
+    /// caller stops waiting.
+    ///
+    /// # Errors
+    /// The load itself broke.
+    pub async fn calm(&mut self) -> anyhow::Result<()> {
+        while let Some(ended) = self.crowd.join_next().await {
+            ended.context("the crowd broke")?;
+        }
+        self.world.meanwhile.set_crowded(false);
+        Ok(())
+    }
+
+    /// Whether the surge is over and each of its requests has its answer.
+    ///
+    /// # Errors
+    /// The load itself broke.
+    pub fn try_calm(&mut self) -> anyhow::Result<bool> {
+        while let Some(ended) = self.crowd.try_join_next() {
+            ended.context("the crowd broke")?;
+        }
+        if self.crowd.is_empty() {
+            self.world.meanwhile.set_crowded(false);
+        }
+        Ok(self.crowd.is_empty())
     }
 
     /// Lets nobody begin anything new, and waits for what is under way.
@@ -144,6 +213,7 @@ impl Load {
     /// # Errors
     /// The load itself broke.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
+        self.calm().await?;
         self.stop.send_replace(true);
         while let Some(ended) = self.street.join_next().await {
             self.resting = Some(ended.context("the load broke")?);

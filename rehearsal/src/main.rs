@@ -5,18 +5,23 @@
 //! started ends with this process, also on Ctrl-C. A bound that is broken is named, and the exit status is 1.
 
 mod audit;
+mod by_hand;
 mod control;
 mod crash;
 mod installation;
+mod keys;
 mod load;
 mod options;
 mod phases;
 mod progress;
 mod provider;
+mod recovery;
 mod rehearse;
+mod report;
 mod rest;
 mod scorecard;
 mod system;
+mod timeline;
 mod trace;
 
 use clap::Parser as _;

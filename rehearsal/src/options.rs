@@ -27,7 +27,12 @@ Examples:
   rehearsal                               the whole rehearsal, about four minutes
   rehearsal --quick --json scorecard.json a shorter one for CI
   rehearsal --rate 80 --duration 600      more customers, for ten minutes
+  rehearsal --by-hand                     no schedule: keys act
   rehearsal --seed 7 --keep               the same customers every time; keep databases and logs
+
+On a terminal keys act while it runs: r rolls back, a advances, p lets the payment provider hang and answer
+again, k kills a random role, s sends ten times the requests for some seconds, q finishes; audit and scorecard
+follow. The first key ends the schedule at the next pause; from then on only keys act.
 
 Exit status: 0 where the scorecard holds all its bounds, 1 where one is broken (each is named) or the
 rehearsal could not be carried out, 2 for a wrong option, 130 after Ctrl-C. Programs that are missing are
@@ -93,12 +98,15 @@ impl CrashOptions {
             rate: self.rate,
             seed: self.seed,
             json: None,
+            report: None,
             keep: self.keep,
             yes: true,
+            by_hand: false,
             quick: false,
             no_times: false,
             no_outage: true,
-            apart: true,
+            no_spike: true,
+            together: false,
             php_workers: 6,
             verbose: false,
         }
@@ -131,11 +139,15 @@ impl TraceOptions {
             rate: 5.0,
             seed: self.seed,
             json: None,
+            report: None,
             keep: self.keep,
             yes: true,
+            by_hand: false,
             quick: false,
+            no_times: false,
             no_outage: true,
-            apart: true,
+            no_spike: true,
+            together: false,
             php_workers: 6,
             verbose: false,
         }
@@ -160,12 +172,19 @@ pub struct RunOptions {
     /// Write the scorecard as JSON to this file too.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the report to this HTML file; without it to target/rehearsal/report.html, or to
+    /// rehearsal-report.html where the current folder has no `target`.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Keep the temporary folder with databases and logs.
     #[arg(long)]
     pub keep: bool,
     /// Ask nothing and wait for nobody; `bin/rehearse` hands it to `bin/setup`.
     #[arg(long)]
     pub yes: bool,
+    /// No schedule: the load goes on until `q`, and only keys act. Needs a terminal.
+    #[arg(long, conflicts_with_all = ["quick", "duration"])]
+    pub by_hand: bool,
     /// A short rehearsal for CI: 75 seconds under load unless `--duration` says otherwise.
     #[arg(long)]
     pub quick: bool,
@@ -175,9 +194,13 @@ pub struct RunOptions {
     /// Leave the outage of the payment provider out.
     #[arg(long)]
     pub no_outage: bool,
-    /// Run each role of Banyan in a process of its own (`banyan run ROLE`) instead of all in one.
+    /// Leave the spike out, as `--quick` does.
     #[arg(long)]
-    pub apart: bool,
+    pub no_spike: bool,
+    /// Run all roles of Banyan in one process (`banyan up`) instead of one process for each; then nothing is
+    /// killed.
+    #[arg(long)]
+    pub together: bool,
     /// PHP-FPM processes of the monolith.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(6..=64))]
     pub php_workers: u32,
@@ -224,12 +247,33 @@ pub struct Schedule {
     pub writes_min: u64,
     /// Finished handovers that the run must reach.
     pub handovers_min: u64,
+    /// Rollbacks of the whole cohort that the run must reach.
+    pub rollbacks_min: u64,
+    /// Roles that are killed.
+    pub kills: usize,
+    /// The spike.
+    pub spike: Option<Duration>,
     /// Whether the bounds of times count.
     pub times: Times,
 }
 
 /// Handovers in a round.
 const ROUND: u32 = 5;
+/// Roles that a scheduled run kills.
+const KILLS: usize = 2;
+/// How long the crowd comes.
+pub const SPIKE: Duration = Duration::from_secs(6);
+
+impl Schedule {
+    /// What is left of it when a person takes over: nothing has to be reached, and times are only reported.
+    pub fn leave(&mut self) {
+        self.requests_min = 0;
+        self.writes_min = 0;
+        self.handovers_min = 0;
+        self.rollbacks_min = 0;
+        self.times = Times::Reported;
+    }
+}
 
 impl RunOptions {
     /// Seconds under load.
@@ -244,15 +288,18 @@ impl RunOptions {
         let rounds = ((load_s / 45.0).round() as u32).max(2);
         let expected = load_s * self.rate;
         Schedule {
-            before: share(0.14),
-            through_gateway: share(0.11),
+            before: share(0.13),
+            through_gateway: share(0.10),
             rounds,
-            step: share(0.30) / (rounds * ROUND),
+            step: share(0.27) / (rounds * ROUND),
             outage: (!self.no_outage).then(|| share(1.0 / 6.0).max(Duration::from_secs(10))),
-            after: share(0.14),
+            after: share(0.13),
             requests_min: ((expected * 0.6) as u64).min(5000),
             writes_min: ((expected * 0.06) as u64).min(500),
             handovers_min: u64::from((rounds * ROUND).min(20)),
+            rollbacks_min: 1,
+            kills: if self.together { 0 } else { KILLS },
+            spike: (!self.quick && !self.no_spike).then_some(SPIKE),
             times: if self.no_times { Times::Reported } else { Times::Judged },
         }
     }
@@ -283,6 +330,8 @@ mod tests {
         assert_eq!(schedule.outage, Some(Duration::from_secs(30)));
         let quick = parse(&["--quick"]).unwrap().schedule();
         assert!(quick.outage.unwrap() >= Duration::from_secs(10) && quick.requests_min < 5000);
+        assert_eq!((quick.spike, quick.kills), (None, 2));
+        assert_eq!(parse(&["--together", "--no-spike"]).unwrap().schedule().kills, 0);
         assert_eq!(parse(&["--no-outage"]).unwrap().schedule().outage, None);
     }
 

@@ -2,35 +2,57 @@
 //!
 //! A phase that goes wrong is noted as a problem and ends the course; the audit runs all the same.
 
+mod faults;
+mod outage;
+
 use anyhow::{Context as _, bail};
-use banyan_core::BUCKETS;
-use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport, MigrationStatus, Quantiles};
+use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport, Quantiles};
 use banyan_core::protocol::monolith::OfCapability;
 use banyan_runtime::clock;
 use banyan_runtime::quantiles::Samples;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::control::{CAPABILITY, Operator, POLL, standing};
-use crate::installation::Layout;
+use crate::by_hand::ByHand;
+use crate::control::{CAPABILITY, Operator, POLL};
+use crate::installation::Shape;
+use crate::keys::{Key, Keys};
 use crate::load::Load;
 use crate::load::record::Phase;
 use crate::options::Schedule;
 use crate::progress::{Progress, phase_name};
-use crate::provider::Mode;
-use crate::scorecard::{Outage, Scorecard, tenths};
+use crate::scorecard::{Cpu, Scorecard, tenths};
 use crate::system::System;
 
 /// Load that settles between two measurements.
-const SETTLE: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_secs(2);
 /// How long a handover may take before the rehearsal gives up on it.
-const MOVE_MAX: Duration = Duration::from_secs(30);
+pub const MOVE_MAX: Duration = Duration::from_secs(30);
 /// How long copying may take.
 const COPY_MAX: Duration = Duration::from_secs(120);
-/// Payments that must hang before a handover is asked for.
-const HANGING_MIN: usize = 2;
 /// More handovers than a rehearsal ever makes.
-const HANDOVERS_MAX: u64 = 100_000;
+pub const HANDOVERS_MAX: u64 = 100_000;
 const STEPS: [f64; 4] = [1.0, 10.0, 50.0, 100.0];
+
+/// A key was pressed: the schedule ends here.
+#[derive(Debug)]
+struct Taken;
+
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a key was pressed")
+    }
+}
+
+impl std::error::Error for Taken {}
+
+/// What makes things happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// The schedule, until a key is pressed.
+    Scheduled,
+    /// Keys alone.
+    ByHand,
+}
 
 /// What the phases work with, and what they find out.
 pub struct Course<'r> {
@@ -42,24 +64,49 @@ pub struct Course<'r> {
     pub progress: &'r Progress,
     /// How long everything lasts.
     pub schedule: Schedule,
-    /// Whether Banyan's roles share a process.
-    pub layout: Layout,
+    /// How Banyan is installed.
+    pub shape: Shape,
+    /// The usual rate, in requests a second.
+    pub rate: f64,
+    /// The keyboard.
+    pub keys: &'r mut Keys,
+    /// The key that ended the schedule.
+    pub pressed: Option<Key>,
     /// What was measured.
     pub card: &'r mut Scorecard,
 }
 
 impl Course<'_> {
-    /// All phases; the load runs before and after.
+    /// All phases, or only keys; the load runs before and after. The first key ends the schedule at its next
+    /// pause: whatever was begun is brought to its end first.
     ///
     /// # Errors
     /// A phase cannot be carried out.
-    pub async fn run(&mut self) -> anyhow::Result<()> {
-        self.settle().await;
-        self.card.cpu_ms_per_request.before = self.measure(Phase::Before, self.schedule.before).await?;
+    pub async fn run(&mut self, lead: Lead) -> anyhow::Result<()> {
+        if lead == Lead::Scheduled {
+            match self.scheduled().await {
+                Err(error) if error.is::<Taken>() => {
+                    self.progress.say("the schedule is over: from now on only keys act, and q finishes");
+                }
+                outcome => return outcome,
+            }
+        }
+        self.schedule.leave();
+        let operator = match self.system.banyan() {
+            Some(banyan) => banyan.operator().clone(),
+            None => self.put_gateway_in().await?,
+        };
+        let first = self.pressed.take();
+        ByHand::new(self, operator).run(first).await
+    }
+
+    async fn scheduled(&mut self) -> anyhow::Result<()> {
+        self.settle().await?;
+        self.measure(Phase::Before, (self.schedule.before, |cpu| &mut cpu.before)).await?;
         let operator = self.put_gateway_in().await?;
-        self.settle().await;
+        self.settle().await?;
         let length = self.schedule.through_gateway;
-        self.card.cpu_ms_per_request.through_gateway = self.measure(Phase::ThroughGateway, length).await?;
+        self.measure(Phase::ThroughGateway, (length, |cpu| &mut cpu.through_gateway)).await?;
         self.verify(&operator).await?;
         self.rounds(&operator).await?;
         if let Some(length) = self.schedule.outage {
@@ -67,42 +114,64 @@ impl Course<'_> {
         }
         self.enter(Phase::Settling);
         operator.move_to(100.0, true, MOVE_MAX).await?;
-        tokio::time::sleep(SETTLE).await;
-        self.card.cpu_ms_per_request.after = self.measure(Phase::After, self.schedule.after).await?;
+        self.wait(SETTLE).await?;
+        self.measure(Phase::After, (self.schedule.after, |cpu| &mut cpu.after)).await?;
+        self.recoveries(&operator).await?;
+        if let Some(length) = self.schedule.spike {
+            self.spike(length).await?;
+        }
         self.enter(Phase::Finale);
         self.roll_back(&operator).await?;
-        tokio::time::sleep(self.schedule.step).await;
+        self.wait(self.schedule.step).await?;
         operator.move_to(100.0, true, MOVE_MAX).await?;
-        tokio::time::sleep(self.schedule.step).await;
-        Ok(())
+        self.wait(self.schedule.step).await
     }
 
-    fn enter(&self, phase: Phase) {
+    /// Lets time pass; a key ends the schedule.
+    async fn wait(&mut self, length: Duration) -> anyhow::Result<()> {
+        tokio::select! {
+            () = tokio::time::sleep(length) => Ok(()),
+            key = self.keys.next() => {
+                self.pressed = Some(key);
+                Err(Taken.into())
+            }
+        }
+    }
+
+    /// Starts another phase.
+    pub fn enter(&self, phase: Phase) {
         self.load.record().enter(phase);
         if phase != Phase::Settling {
             self.progress.say(&format!("— {}", phase_name(phase)));
         }
     }
 
-    async fn settle(&self) {
+    async fn settle(&mut self) -> anyhow::Result<()> {
         self.enter(Phase::Settling);
-        tokio::time::sleep(SETTLE).await;
+        self.wait(SETTLE).await
     }
 
-    /// Lets the load run for a while; the CPU milliseconds of all processes of the system per request.
-    async fn measure(&mut self, phase: Phase, length: Duration) -> anyhow::Result<f64> {
+    /// Lets the load run for a while, and notes the CPU milliseconds of all processes of the system by request
+    /// and by request that was answered as it should be.
+    async fn measure(
+        &mut self,
+        phase: Phase,
+        (length, of): (Duration, fn(&mut Cpu) -> &mut f64),
+    ) -> anyhow::Result<()> {
         self.enter(phase);
-        let requests = || self.load.record().live().requests;
-        let (cpu_before, requests_before) = (self.system.cpu_ms()?, requests());
-        tokio::time::sleep(length).await;
-        let (cpu, done) = (self.system.cpu_ms()? - cpu_before, requests() - requests_before);
-        Ok(if done == 0 { 0.0 } else { (cpu / done as f64 * 100.0).round() / 100.0 })
+        let (cpu_before, before) = (self.system.cpu_ms()?, self.load.record().live());
+        self.wait(length).await?;
+        let (cpu, now) = (self.system.cpu_ms()? - cpu_before, self.load.record().live());
+        let by = |done: u64| if done == 0 { 0.0 } else { (cpu / done as f64 * 100.0).round() / 100.0 };
+        *of(&mut self.card.cpu_ms_per_request) = by(now.requests - before.requests);
+        *of(&mut self.card.cpu_ms_per_acknowledged_operation) = by(now.good() - before.good());
+        Ok(())
     }
 
     /// Starts Banyan before the monolith, turns the customers to it, and waits until all rows are copied.
     async fn put_gateway_in(&mut self) -> anyhow::Result<Operator> {
         self.enter(Phase::Copying);
-        let installation = self.system.start_banyan(&self.layout.into()).await?;
+        let installation = self.system.start_banyan(&self.shape).await?;
         self.load.turn_to(&installation.url());
         let operator = installation.operator().clone();
         self.progress.watch_banyan(operator.clone());
@@ -124,7 +193,7 @@ impl Course<'_> {
         }
     }
 
-    async fn verify(&self, operator: &Operator) -> anyhow::Result<()> {
+    async fn verify(&mut self, operator: &Operator) -> anyhow::Result<()> {
         self.enter(Phase::Copying);
         let report = operator.verify().await.context("comparing all rows")?;
         self.progress.say(&format!("  {} rows compared, {} differ", report.rows_compared, report.mismatches));
@@ -143,11 +212,11 @@ impl Course<'_> {
         for round in 1..=self.schedule.rounds {
             for percent in STEPS {
                 operator.move_to(percent, true, MOVE_MAX).await?;
-                tokio::time::sleep(self.schedule.step).await;
+                self.wait(self.schedule.step).await?;
             }
             let ms = self.roll_back(operator).await?;
             self.progress.say(&format!("  round {round}: 1 → 10 → 50 → 100 % and back in {ms:.0} ms"));
-            tokio::time::sleep(self.schedule.step).await;
+            self.wait(self.schedule.step).await?;
         }
         Ok(())
     }
@@ -158,64 +227,6 @@ impl Course<'_> {
         let ms = tenths(took.as_secs_f64() * 1000.0);
         self.card.rollbacks_ms.push(ms);
         Ok(ms)
-    }
-
-    /// The provider hangs; the cohort is asked up, down and up again meanwhile.
-    async fn outage(&mut self, operator: &Operator, length: Duration) -> anyhow::Result<()> {
-        self.enter(Phase::Outage);
-        let before = (operator.status().await?.handovers, buckets_moved(operator).await?);
-        let start = clock::instant();
-        self.load.set_outage(true);
-        self.system.provider().set(Mode::Hang).await?;
-        let outcome = self.move_during_outage(operator, (start, length)).await;
-        if outcome.is_ok() {
-            tokio::time::sleep((start + length).saturating_duration_since(clock::instant())).await;
-        }
-        self.system.provider().set(Mode::Normal).await?;
-        let ended = clock::instant();
-        let mut outage = outcome?;
-        outage.seconds = tenths((ended - start).as_secs_f64());
-        outage.handovers = operator.status().await?.handovers - before.0;
-        outage.buckets_moved = buckets_moved(operator).await? - before.1;
-        // What hung is answered now; customers hear of it within moments.
-        while self.system.provider().control().await?.hanging > 0 && ended.elapsed() < MOVE_MAX {
-            tokio::time::sleep(POLL).await;
-        }
-        let followed = operator.move_to(100.0, true, MOVE_MAX).await;
-        outage.followed_ms = followed.is_ok().then(|| ended.elapsed().as_secs_f64() * 1000.0).map(f64::round);
-        tokio::time::sleep(SETTLE).await;
-        self.load.set_outage(false);
-        self.card.outage = Some(outage);
-        followed.map(|_| ()).context("the stragglers did not follow after the outage")
-    }
-
-    async fn move_during_outage(
-        &self,
-        operator: &Operator,
-        (start, length): (Instant, Duration),
-    ) -> anyhow::Result<Outage> {
-        let mut outage = Outage::default();
-        while self.system.provider().control().await?.hanging < HANGING_MIN {
-            if start.elapsed() > length / 3 {
-                bail!("fewer than {HANGING_MIN} payments hang: the load sends too few");
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        for (turn, (percent, up)) in [(100.0, true), (0.0, false), (100.0, true)].into_iter().enumerate() {
-            operator.ask(percent, up).await?;
-            let status = as_far_as_can_be(operator, up).await?;
-            let line = format!("  asked to {percent} %: {}", standing(&status));
-            self.progress.say(&line);
-            outage.waiting_for.extend(status.waiting_for.iter().cloned());
-            outage.stragglers.extend(status.stragglers.iter().map(|bucket| bucket.to_string()));
-            let next = start + length.mul_f64(0.3 + 0.25 * turn as f64);
-            tokio::time::sleep(next.saturating_duration_since(clock::instant())).await;
-        }
-        for list in [&mut outage.stragglers, &mut outage.waiting_for] {
-            list.sort();
-            list.dedup();
-        }
-        Ok(outage)
     }
 }
 
@@ -241,24 +252,4 @@ async fn finished(operator: &Operator) -> anyhow::Result<Vec<HandoverReport>> {
     let mut all = operator.handovers(HANDOVERS_MAX).await?;
     all.retain(|h| h.outcome == HandoverOutcome::Done);
     Ok(all)
-}
-
-/// Waits until every bucket has moved but those that control names as stragglers.
-async fn as_far_as_can_be(operator: &Operator, up: bool) -> anyhow::Result<MigrationStatus> {
-    let start = clock::instant();
-    loop {
-        let status = operator.status().await?;
-        let left = if up {
-            usize::from(BUCKETS) - status.service_buckets.len()
-        } else {
-            status.service_buckets.len()
-        };
-        if left == status.stragglers.len() {
-            return Ok(status);
-        }
-        if start.elapsed() > MOVE_MAX / 2 {
-            bail!("during the outage {left} buckets have not moved: {}", standing(&status));
-        }
-        tokio::time::sleep(POLL).await;
-    }
 }

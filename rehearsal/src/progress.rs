@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::control::{Holds, Operator};
+use crate::keys::HELP;
 use crate::load::record::{Live, Phase, Record};
+use crate::timeline::Moment;
 
 const REDRAW: Duration = Duration::from_millis(250);
 /// Figures of Banyan are asked for every so many redraws.
@@ -21,6 +23,7 @@ const PLAIN_EVERY: u32 = 20;
 pub struct Progress {
     bars: Option<(MultiProgress, ProgressBar, ProgressBar)>,
     operator: Arc<Mutex<Option<Operator>>>,
+    help: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 impl Progress {
@@ -35,7 +38,7 @@ impl Progress {
             second.set_style(style("  {wide_msg}"));
             (all, first, second)
         });
-        Self { bars, operator: Arc::default() }
+        Self { bars, operator: Arc::default(), help: Arc::default() }
     }
 
     /// Prints a line above what is redrawn.
@@ -63,6 +66,16 @@ impl Progress {
         *self.operator.lock().unwrap_or_else(PoisonError::into_inner) = Some(operator);
     }
 
+    /// Shows what the keys do, as the last line of a terminal.
+    pub fn show_keys(&self) {
+        if let Some((all, ..)) = &self.bars {
+            let line = all.add(ProgressBar::new_spinner());
+            line.set_style(ProgressStyle::with_template("  {wide_msg}").expect("the template is constant"));
+            line.set_message(HELP);
+            *self.help.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+        }
+    }
+
     /// Shows the load until the returned set is dropped.
     pub fn watch(&self, record: Record) -> JoinSet<()> {
         let mut task = JoinSet::new();
@@ -77,6 +90,9 @@ impl Progress {
             first.finish_and_clear();
             second.finish_and_clear();
         }
+        if let Some(line) = self.help.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            line.finish_and_clear();
+        }
     }
 
     async fn redraw(&self, record: Record) {
@@ -86,6 +102,9 @@ impl Progress {
                 let operator = self.operator.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(operator) = operator {
                     seen.ask(&operator).await;
+                    if let Some(moment) = seen.moment() {
+                        record.timeline(|timeline| timeline.stand(moment));
+                    }
                 }
             }
             let (load, banyan) = (load_line(&record.live()), seen.line());
@@ -125,6 +144,12 @@ impl Seen {
         }
     }
 
+    fn moment(&self) -> Option<Moment> {
+        let (status, (forward_lag_ms, reverse_lag_ms)) = (self.status.as_ref()?, self.lag_ms?);
+        let (percent, wanted_percent) = (status.percent, status.wanted_percent);
+        Some(Moment { percent, wanted_percent, forward_lag_ms, reverse_lag_ms })
+    }
+
     fn line(&self) -> String {
         let Some(status) = &self.status else { return "no Banyan yet".into() };
         let mut text = format!("at the service {:>5.1} %", status.percent);
@@ -154,8 +179,14 @@ fn load_line(live: &Live) -> String {
         live.p50_ms,
         live.p99_ms
     );
-    if live.failed_by_provider > 0 {
-        text += &format!("  failed by the provider {}", live.failed_by_provider);
+    for (count, what) in [
+        (live.failed_by_provider, "failed by the provider"),
+        (live.failed_while_down, "failed while a role was down"),
+        (live.shed, "shed"),
+    ] {
+        if count > 0 {
+            text += &format!("  {what} {count}");
+        }
     }
     if live.waiting > 0 {
         text += &format!("  waiting {}", live.waiting);
@@ -173,6 +204,9 @@ pub fn phase_name(phase: Phase) -> &'static str {
         Phase::Rounds => "moving cohorts",
         Phase::Outage => "provider hangs",
         Phase::After => "at the service",
+        Phase::Recoveries => "roles are killed",
+        Phase::Spike => "spike",
         Phase::Finale => "back and again",
+        Phase::ByHand => "by hand",
     }
 }

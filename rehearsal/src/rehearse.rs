@@ -1,28 +1,34 @@
 //! One rehearsal from the first server to the scorecard.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use banyan_runtime::clock;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::audit::{self, Evidence, mails, read, shortened};
 use crate::control::Operator;
-use crate::installation::Layout;
+use crate::installation::{Layout, Shape};
+use crate::keys::Keys;
 use crate::load::client::HttpClient;
 use crate::load::record::{Failure, Phase, Record};
 use crate::load::request::Town;
 use crate::load::{Load, LoadOptions};
 use crate::options::RunOptions;
-use crate::phases::{self, Course};
+use crate::phases::{self, Course, Lead};
 use crate::progress::{Progress, phase_name};
+use crate::report;
 use crate::rest;
-use crate::scorecard::{Latencies, Middle, Scorecard, Tail, Verified, median, tenths};
+use crate::scorecard::{Latencies, Middle, Scorecard, SuccessRate, Tail, Verified, median, tenths};
 use crate::system::System;
 
 /// Failures and faults that are printed.
 const PRINTED: usize = 20;
 /// Merchants of the seeded shop.
 const MERCHANTS: u64 = 10;
+/// Users who act only when a crowd comes.
+const GUESTS: u64 = 20;
+/// Requests in flight towards the monolith beyond one for each customer.
+const IN_FLIGHT_SPARE: u64 = 8;
 /// A customer waits this much longer than the provider hangs before giving up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,31 +38,43 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server cannot be started, or the audit cannot be carried out.
 pub async fn run(options: &RunOptions) -> anyhow::Result<bool> {
     let start = clock::instant();
+    let mut keys = Keys::open().context("the terminal cannot be set up for keys")?;
+    if options.by_hand && !keys.are_there() {
+        bail!("--by-hand needs a terminal: only keys act, and only `q` ends it");
+    }
     let progress = Progress::new();
     let schedule = options.schedule();
     let mut system = System::start(options, &progress).await?;
     let first_id = system.first_new_id().await?;
     // Each customer needs some seconds between two requests, as people do.
     let browsers = ((options.rate * 2.4) as u64).clamp(20, options.users / 2);
-    let who = LoadOptions { rate: options.rate, browsers, users: options.users, seed: options.seed };
+    let who = LoadOptions { rate: options.rate, browsers, users: options.users - GUESTS, seed: options.seed };
     let mut load = customers(&system, who, schedule.outage.unwrap_or_default())?;
     load.log_in(|done| progress.doing(&format!("customers log in: {done}"))).await?;
+    load.invite(options.users - GUESTS + 1..=options.users).await?;
 
     let mut card = Scorecard { seed: options.seed, ..Scorecard::default() };
+    load.record().begin();
     load.start();
     let watching = progress.watch(load.record().clone());
-    let layout = if options.apart { Layout::Apart } else { Layout::Together };
     let mut course = Course {
         system: &mut system,
         load: &mut load,
         progress: &progress,
         schedule,
-        layout,
+        shape: shape(options, browsers)?,
+        rate: options.rate,
+        keys: &mut keys,
+        pressed: None,
         card: &mut card,
     };
-    let outcome = course.run().await;
+    if course.keys.are_there() {
+        progress.show_keys();
+    }
+    let outcome = course.run(if options.by_hand { Lead::ByHand } else { Lead::Scheduled }).await;
+    let schedule = course.schedule;
     load.stop().await?;
-    drop(watching);
+    drop((watching, keys));
     progress.finish();
     if let Err(error) = outcome {
         card.problems.push(format!("{error:#}"));
@@ -72,7 +90,16 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<bool> {
     if let Some(file) = &options.json {
         write_json(&card, file)?;
     }
+    report::write(&card, &load.record().timeline(|timeline| timeline.clone()), options.report.as_deref())?;
     Ok(card.passed)
+}
+
+/// Banyan's configuration, where it differs from the usual one.
+fn shape(options: &RunOptions, browsers: u64) -> anyhow::Result<Shape> {
+    // As many requests at the monolith as there are customers: so nobody but a crowd is ever shed.
+    let changes = format!("[gateway]\nin_flight_max = {}", browsers + IN_FLIGHT_SPARE).parse()?;
+    let layout = if options.together { Layout::Together } else { Layout::Apart };
+    Ok(Shape { layout, changes })
 }
 
 /// Customers of the monolith; `outage` says how long the provider may hang.
@@ -90,6 +117,12 @@ fn take_figures(card: &mut Scorecard, record: &Record) {
     card.requests = live.requests;
     card.failed = live.failed;
     card.failed_by_provider = live.failed_by_provider;
+    card.failed_while_down = live.failed_while_down;
+    card.shed = live.shed;
+    card.success_rate = SuccessRate::of(live.good() + live.failed, live.failed);
+    if let Some(spike) = &mut card.spike {
+        (spike.monolith, spike.service) = record.spike();
+    }
     card.failures = record.failures();
     card.waiting_max = record.waiting_max() as u64;
     card.latency_ms = Latencies {
@@ -115,10 +148,18 @@ async fn examine(
     let operator = banyan.operator();
     eprintln!("waiting until mails and streams are at rest");
     let mut database = read::connect(&system.root_url()).await?;
-    if let Err(error) = rest::wait(operator, &mut database).await {
+    let notify_was_killed = card.recoveries.iter().any(|recovery| recovery.fault.ends_with(" notify"));
+    let rest = if notify_was_killed {
+        rest::wait_after_crash(operator, &mut database).await
+    } else {
+        rest::wait(operator, &mut database).await
+    };
+    if let Err(error) = rest {
         card.problems.push(format!("{error:#}"));
     }
     take_migration(card, operator).await?;
+    let handovers = operator.handovers(phases::HANDOVERS_MAX).await?;
+    load.record().timeline(|timeline| timeline.tell(&handovers));
     eprintln!("comparing all rows, then searching both sides for every write");
     let verified = operator.verify().await.context("comparing all rows")?;
     card.verify = Verified { rows_compared: verified.rows_compared, mismatches: verified.mismatches };

@@ -1,5 +1,9 @@
 //! The scorecard: what was measured, and whether it holds the bounds.
 
+mod bounds;
+mod proof;
+mod table;
+
 use banyan_core::protocol::migration::Quantiles;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -7,12 +11,9 @@ use std::collections::BTreeMap;
 use crate::audit::AuditReport;
 use crate::audit::mails::MailReport;
 use crate::load::record::Failure;
-use crate::options::{Schedule, Times};
-
-/// A hold may last this much longer than the slowest write that it had to wait for.
-const HOLD_OVER_DRAIN_MS: f64 = 100.0;
-/// A rollback of the whole cohort, from the command to the last bucket back.
-const ROLLBACK_MS_MAX: f64 = 2000.0;
+pub use bounds::Bound;
+pub use proof::{Recovery, RouteFigures, Spike, SuccessRate};
+pub use table::spike_in_words;
 
 /// The median, the 99th percentile and the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -111,6 +112,13 @@ pub struct Scorecard {
     pub failed: u64,
     /// Payments that failed because the provider was out.
     pub failed_by_provider: u64,
+    /// Requests that failed while a role was down that a person at the keyboard had killed.
+    pub failed_while_down: u64,
+    /// Requests that the gateway shed during the spike.
+    pub shed: u64,
+    /// The share of requests that were answered as they should be; those that failed by the provider, while
+    /// a killed role was down, or were shed are neither counted as good nor as bad.
+    pub success_rate: SuccessRate,
     /// Writes that customers were told are done.
     pub writes_acknowledged: u64,
     /// Of those, missing on a side, or without effect.
@@ -137,6 +145,8 @@ pub struct Scorecard {
     pub latency_ms: Latencies,
     /// CPU time by request.
     pub cpu_ms_per_request: Cpu,
+    /// CPU time by request that was answered as it should be.
+    pub cpu_ms_per_acknowledged_operation: Cpu,
     /// Comparison of all rows.
     pub verify: Verified,
     /// The whole run.
@@ -151,6 +161,10 @@ pub struct Scorecard {
     pub rollbacks_ms: Vec<f64>,
     /// The outage.
     pub outage: Option<Outage>,
+    /// The spike.
+    pub spike: Option<Spike>,
+    /// What was killed, and how it came back.
+    pub recoveries: Vec<Recovery>,
     /// The audit of the writes.
     pub audit: AuditReport,
     /// The audit of the mails.
@@ -163,6 +177,8 @@ pub struct Scorecard {
     pub failures: Vec<Failure>,
     /// What else went wrong.
     pub problems: Vec<String>,
+    /// The bounds, and whether each holds.
+    pub bounds: Vec<Bound>,
     /// Whether every bound holds.
     pub passed: bool,
     /// The bounds that are broken.
@@ -194,168 +210,6 @@ pub fn median(values: &[f64]) -> f64 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[n / 2],
         n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
-    }
-}
-
-fn row(name: &str, text: String) -> String {
-    format!("  {name:<26}{text}")
-}
-
-impl Scorecard {
-    /// Compares with the bounds; fills `passed` and `broken`.
-    pub fn judge(&mut self, schedule: &Schedule) {
-        let mut broken = Vec::new();
-        let mut at_most = |name: &str, value: f64, bound: f64| {
-            if value > bound {
-                broken.push(format!("{name} is {value}, allowed is at most {bound}"));
-            }
-        };
-        for (name, value) in [
-            ("failed", self.failed),
-            ("writes_lost", self.writes_lost),
-            ("writes_doubled", self.writes_doubled),
-            ("mails_doubled", self.mails_doubled),
-            ("verify.mismatches", self.verify.mismatches),
-            ("audit.contradictions", self.audit.contradictions),
-            ("mails.missing", self.mails.missing),
-            ("mails.unexplained", self.mails.unexplained),
-            ("mails.unsent", self.mails.unsent),
-        ] {
-            at_most(name, value as f64, 0.0);
-        }
-        if schedule.times == Times::Judged {
-            at_most("hold_ms.p99", self.hold_ms.p99, self.drained_write_ms_max + HOLD_OVER_DRAIN_MS);
-            at_most("rollback_ms.max", self.rollback_ms.max, ROLLBACK_MS_MAX);
-        }
-        let mut at_least = |name: &str, value: u64, bound: u64| {
-            if value < bound {
-                broken.push(format!("{name} is {value}, wanted are at least {bound}"));
-            }
-        };
-        at_least("requests", self.requests, schedule.requests_min);
-        at_least("writes_acknowledged", self.writes_acknowledged, schedule.writes_min);
-        at_least("handovers", self.handovers, schedule.handovers_min);
-        at_least("verify.rows_compared", self.verify.rows_compared, 1);
-        at_least("rollbacks_ms", self.rollbacks_ms.len() as u64, 1);
-        if let Some(outage) = &self.outage {
-            at_least("outage.stragglers", outage.stragglers.len() as u64, 1);
-            at_least("outage.buckets_moved", outage.buckets_moved, 1);
-            at_least("outage.followed", u64::from(outage.followed_ms.is_some()), 1);
-            at_least("failed_by_provider", self.failed_by_provider, 1);
-        }
-        broken.extend(self.problems.iter().cloned());
-        self.passed = broken.is_empty();
-        self.broken = broken;
-    }
-
-    /// The table for people.
-    pub fn lines(&self) -> Vec<String> {
-        [self.lines_of_requests(), self.lines_of_moves(), self.lines_of_figures()].concat()
-    }
-
-    fn lines_of_requests(&self) -> Vec<String> {
-        vec![
-            row("requests", format!("{} in {:.0} s, seed {}", self.requests, self.seconds, self.seed)),
-            row(
-                "failed",
-                format!("{}, and {} payments by the provider's outage", self.failed, self.failed_by_provider),
-            ),
-            row("writes acknowledged", self.writes_acknowledged.to_string()),
-            row("writes lost", self.writes_lost.to_string()),
-            row("writes doubled", self.writes_doubled.to_string()),
-            row(
-                "writes without answer",
-                format!(
-                    "{}, of which {} took effect",
-                    self.audit.unacknowledged, self.audit.unacknowledged_found
-                ),
-            ),
-            row(
-                "mails",
-                format!(
-                    "{}, {} doubled, {} missing",
-                    self.mails.arrived, self.mails.doubled, self.mails.missing
-                ),
-            ),
-        ]
-    }
-
-    fn lines_of_moves(&self) -> Vec<String> {
-        vec![
-            row(
-                "handovers",
-                format!(
-                    "{} finished, {} undone, {} buckets moved",
-                    self.handovers, self.handovers_aborted, self.buckets_moved
-                ),
-            ),
-            row(
-                "hold of a request",
-                format!(
-                    "p50 {:.0}   p99 {:.0}   max {:.0} ms, {} requests held",
-                    self.hold_ms.p50, self.hold_ms.p99, self.hold_ms.max, self.held
-                ),
-            ),
-            row("slowest drained write", format!("{:.0} ms", self.drained_write_ms_max)),
-            row(
-                "rollback, whole cohort",
-                format!("p50 {:.0}   max {:.0} ms", self.rollback_ms.p50, self.rollback_ms.max),
-            ),
-            row("lag of the streams", format!("p50 {:.0}   p99 {:.0} ms", self.lag_ms.p50, self.lag_ms.p99)),
-        ]
-    }
-
-    fn lines_of_figures(&self) -> Vec<String> {
-        let tail = |l: &Latency| format!("mean {:>7.1}   p50 {:>7.1}   p99 {:>7.1} ms", l.mean, l.p50, l.p99);
-        let mut lines = vec![
-            row("latency before", tail(&self.latency_ms.before)),
-            row("        through gateway", tail(&self.latency_ms.through_gateway)),
-            row("        after", tail(&self.latency_ms.after)),
-            row(
-                "CPU per request",
-                format!(
-                    "{:.1} ms before, {:.1} through gateway, {:.1} after",
-                    self.cpu_ms_per_request.before,
-                    self.cpu_ms_per_request.through_gateway,
-                    self.cpu_ms_per_request.after
-                ),
-            ),
-            row(
-                "verify",
-                format!("{} rows compared, {} differ", self.verify.rows_compared, self.verify.mismatches),
-            ),
-        ];
-        if let Some(outage) = &self.outage {
-            let followed = outage
-                .followed_ms
-                .map_or("never followed".into(), |ms| format!("followed {ms:.0} ms after it"));
-            lines.push(row(
-                "provider's outage",
-                format!(
-                    "{:.0} s: {} buckets moved, {} straggled ({}) and {followed}",
-                    outage.seconds,
-                    outage.buckets_moved,
-                    outage.stragglers.len(),
-                    outage.stragglers.join(", "),
-                ),
-            ));
-        }
-        lines
-    }
-
-    /// The last line.
-    pub fn verdict(&self) -> String {
-        if self.passed {
-            "0 failed requests, 0 writes lost, 0 written twice".into()
-        } else {
-            format!(
-                "NOT PASSED: {} failed requests, {} writes lost, {} written twice; {} bounds broken",
-                self.failed,
-                self.writes_lost,
-                self.writes_doubled,
-                self.broken.len()
-            )
-        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::options::{Schedule, Times};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ fn schedule() -> Schedule {
         requests_min: 5000,
         writes_min: 500,
         handovers_min: 20,
+        rollbacks_min: 1,
+        kills: 2,
+        spike: Some(Duration::from_secs(6)),
         times: Times::Judged,
     }
 }
@@ -34,6 +38,8 @@ fn good() -> Scorecard {
             followed_ms: Some(80.0),
             ..Outage::default()
         }),
+        spike: Some(Spike { all_at_service: true, ..Spike::default() }),
+        recoveries: vec![Recovery::default()],
         ..Scorecard::default()
     }
 }
@@ -68,6 +74,12 @@ fn every_bound_can_be_broken_and_is_named() {
     let outage = |c: &mut Scorecard| c.outage.clone().unwrap_or_default();
     assert!(check(|c| c.outage = Some(Outage { followed_ms: None, ..outage(c) })).contains("followed"));
     assert!(check(|c| c.outage = Some(Outage { stragglers: vec![], ..outage(c) })).contains("stragglers"));
+    let shed = |all_at_service| {
+        let service = RouteFigures { shed: 1, ..RouteFigures::default() };
+        Some(Spike { all_at_service, service, ..Spike::default() })
+    };
+    assert!(check(|c| c.spike = shed(true)).contains("spike.service.shed"));
+    assert_eq!(check(|c| c.spike = shed(false)), "", "what is at the monolith may be shed");
     assert_eq!(check(|c| c.problems.push("it rained".into())), "it rained");
 }
 
@@ -114,6 +126,19 @@ fn the_json_has_the_fields_that_are_promised() {
         "verify/mismatches",
         "seconds",
         "seed",
+        "shed",
+        "failed_while_down",
+        "success_rate/value",
+        "success_rate/lower_95",
+        "cpu_ms_per_acknowledged_operation/before",
+        "cpu_ms_per_acknowledged_operation/after",
+        "spike/factor",
+        "spike/seconds",
+        "spike/monolith/shed",
+        "spike/service/answered",
+        "spike/service/latency_ms/p99",
+        "recoveries/0/detected_ms",
+        "recoveries/0/recovered_ms",
         "failed_by_provider",
     ] {
         assert!(card.pointer(&format!("/{path}")).is_some_and(Value::is_number), "{path}");

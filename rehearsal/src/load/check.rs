@@ -3,22 +3,24 @@
 //! Reads of the API go to the owner of the data. Whatever a customer was told is done must show there, from
 //! the very next request on and across every handover; where it does not, the read counts as failed.
 
+use hyper::header;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::client::{Answer, Broken};
 use super::journey::Step;
+use super::meanwhile::Excuses;
 use super::record::Verdict;
 use super::request::Attempt;
 use super::session::{Known, Session};
 use super::writes::{Outcome, Preferences, Wish, Write};
 
-/// Judges the outcome of an attempt; `outage` says whether the payment provider was out meanwhile.
+/// Judges the outcome of an attempt; `excuses` says what was out of order meanwhile.
 pub fn conclude(
     session: &mut Session,
     attempt: Attempt,
     outcome: Result<Answer, Broken>,
-    outage: bool,
+    excuses: Excuses,
 ) -> (Verdict, Option<Write>) {
     let email = session.email.clone();
     let told = match &outcome {
@@ -54,9 +56,9 @@ pub fn conclude(
     }
     let verdict = match fault {
         None => Verdict::Good,
-        Some(_) if outage && matches!(attempt.step, Step::Pay | Step::PayForm) && told.provider => {
-            Verdict::FailedByProvider
-        }
+        Some(_) if excuses.crowded && told.shed => Verdict::Shed,
+        Some(_) if excuses.outage && attempt.step.pays() && told.unavailable => Verdict::FailedByProvider,
+        Some(_) if excuses.down && told.unavailable => Verdict::FailedWhileDown,
         Some(reason) => Verdict::Failed(reason),
     };
     if verdict != Verdict::Good {
@@ -70,18 +72,20 @@ pub fn conclude(
 struct Told {
     outcome: Outcome,
     fault: Option<String>,
-    /// Whether a provider that is out explains the fault.
-    provider: bool,
+    /// Whether something that is out explains the fault.
+    unavailable: bool,
+    /// Whether the gateway refused it since a bound of the monolith's was reached.
+    shed: bool,
     session_lost: bool,
 }
 
 impl Told {
     fn good(outcome: Outcome) -> Self {
-        Self { outcome, fault: None, provider: false, session_lost: false }
+        Self { outcome, fault: None, unavailable: false, shed: false, session_lost: false }
     }
 
     fn no(outcome: Outcome, fault: String) -> Self {
-        Self { outcome, fault: Some(fault), provider: true, session_lost: false }
+        Self { outcome, fault: Some(fault), unavailable: true, shed: false, session_lost: false }
     }
 }
 
@@ -120,7 +124,7 @@ fn redirected(step: Step, answer: &Answer) -> Told {
     }
     let outcome = if step == Step::PayForm && to != "/login" { Outcome::Unknown } else { Outcome::Refused };
     let session_lost = to == "/login";
-    Told { session_lost, provider: !session_lost, ..Told::no(outcome, format!("302 to {to}")) }
+    Told { session_lost, unavailable: !session_lost, ..Told::no(outcome, format!("302 to {to}")) }
 }
 
 fn refused(answer: &Answer, wanted: u16) -> Told {
@@ -130,9 +134,13 @@ fn refused(answer: &Answer, wanted: u16) -> Told {
         (400..=499, _) | (503, Some(_)) => Outcome::Refused,
         _ => Outcome::Unknown,
     };
+    let shed = status == 503
+        && problem.as_deref() == Some("group_full")
+        && answer.headers.contains_key(header::RETRY_AFTER);
     let detail = problem.unwrap_or_else(|| answer.text().chars().take(160).collect());
     let told = Told::no(outcome, format!("{status} instead of {wanted}: {}", detail.replace('\n', " ")));
-    Told { session_lost: matches!(status, 401 | 419), provider: matches!(status, 502..=504), ..told }
+    let session_lost = matches!(status, 401 | 419);
+    Told { session_lost, unavailable: matches!(status, 502..=504), shed, ..told }
 }
 
 /// The id that an answer tells, where it tells one.

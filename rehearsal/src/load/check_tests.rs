@@ -38,7 +38,7 @@ fn step(
 ) -> (Verdict, Option<Write>) {
     let attempt = prepare(&mut customer.0, step, &customer.1);
     assert_eq!(attempt.step, step);
-    conclude(&mut customer.0, attempt, answer, false)
+    conclude(&mut customer.0, attempt, answer, Excuses::default())
 }
 
 fn failure(verdict: &(Verdict, Option<Write>)) -> &str {
@@ -109,15 +109,53 @@ fn refusals_of_the_gateway_were_not_executed_and_others_may_have_been() {
 fn only_payments_are_excused_by_an_outage() {
     let problem = [("content-type", "application/problem+json")];
     let full = || Ok(answer(503, &problem, r#"{"code":"group_full"}"#));
+    let outage = Excuses { outage: true, ..Excuses::default() };
     let mut customer = customer();
     for (step, excused) in [(Step::Pay, true), (Step::PayForm, true), (Step::Remind, false)] {
         let attempt = prepare(&mut customer.0, step, &customer.1);
-        let (verdict, _) = conclude(&mut customer.0, attempt, full(), true);
+        let (verdict, _) = conclude(&mut customer.0, attempt, full(), outage);
         assert_eq!(verdict == Verdict::FailedByProvider, excused, "{step:?}");
     }
     let attempt = prepare(&mut customer.0, Step::Pay, &customer.1);
-    let (verdict, _) = conclude(&mut customer.0, attempt, Ok(answer(419, &[], "{}")), true);
+    let (verdict, _) = conclude(&mut customer.0, attempt, Ok(answer(419, &[], "{}")), outage);
     assert!(matches!(verdict, Verdict::Failed(_)), "a lost session is no outage");
+}
+
+#[test]
+fn a_spike_excuses_only_what_the_gateway_sheds_and_says_when_to_come_again() {
+    let problem = ("content-type", "application/problem+json");
+    let after = ("retry-after", "1");
+    let crowded = Excuses { crowded: true, ..Excuses::default() };
+    for (status, headers, code, excuses, shed) in [
+        (503, &[problem, after][..], "group_full", crowded, true),
+        (503, &[problem, after], "group_full", Excuses::default(), false),
+        (503, &[problem], "group_full", crowded, false),
+        (503, &[problem, after], "no_lease", crowded, false),
+        (502, &[problem, after], "group_full", crowded, false),
+    ] {
+        let mut customer = customer();
+        let attempt = prepare(&mut customer.0, Step::Remind, &customer.1);
+        let body = format!(r#"{{"code":"{code}"}}"#);
+        let (verdict, write) =
+            conclude(&mut customer.0, attempt, Ok(answer(status, headers, &body)), excuses);
+        assert_eq!(verdict == Verdict::Shed, shed, "{status} {headers:?} {code} {excuses:?}");
+        assert_eq!(write.unwrap().outcome == Outcome::Refused, status == 503, "what is shed must be nowhere");
+    }
+}
+
+#[test]
+fn a_role_that_is_down_excuses_a_missing_answer_and_never_a_wrong_one() {
+    let down = Excuses { down: true, ..Excuses::default() };
+    let mut customer = customer();
+    let mut judge = |step, outcome| {
+        let attempt = prepare(&mut customer.0, step, &customer.1);
+        conclude(&mut customer.0, attempt, outcome, down).0
+    };
+    assert_eq!(judge(Step::Dashboard, Err(Broken::Lost("reset".into()))), Verdict::FailedWhileDown);
+    assert_eq!(judge(Step::List, Ok(answer(503, &[], "down"))), Verdict::FailedWhileDown);
+    assert!(matches!(judge(Step::List, Ok(answer(500, &[], "broken"))), Verdict::Failed(_)));
+    let unordered = list_of(&[(1, false), (2, false)]);
+    assert!(matches!(judge(Step::List, Ok(answer(200, &[], &unordered))), Verdict::Failed(_)));
 }
 
 #[test]

@@ -111,6 +111,11 @@ impl Step {
         }
     }
 
+    /// Whether the step asks the payment provider for money.
+    pub fn pays(self) -> bool {
+        matches!(self, Self::Pay | Self::PayForm)
+    }
+
     /// Whether the step leaves something behind that the audit looks for.
     #[cfg(test)]
     pub fn writes(self) -> bool {

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::writes::Write;
+use crate::progress::phase_name;
+use crate::scorecard::RouteFigures;
+use crate::timeline::{Kind, Timeline};
 
 /// How far back the live figures look.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -33,8 +36,14 @@ pub enum Phase {
     Outage,
     /// Everything at the service.
     After,
+    /// Roles are killed one after the other.
+    Recoveries,
+    /// A crowd comes.
+    Spike,
     /// The last rollback, and up again.
     Finale,
+    /// Whatever a person at the keyboard asks for.
+    ByHand,
 }
 
 /// How a request ended.
@@ -46,6 +55,10 @@ pub enum Verdict {
     Failed(String),
     /// A payment that could not be made because the provider was out.
     FailedByProvider,
+    /// It failed while a role was down that a person at the keyboard had killed.
+    FailedWhileDown,
+    /// Refused by the gateway during a spike, with 503 and `Retry-After`, before anything was done.
+    Shed,
 }
 
 /// One finished request.
@@ -87,6 +100,10 @@ pub struct Live {
     pub failed: u64,
     /// Payments failed by the provider so far.
     pub failed_by_provider: u64,
+    /// Failures so far while a killed role was down.
+    pub failed_while_down: u64,
+    /// Requests shed so far.
+    pub shed: u64,
     /// The last seconds' median, in milliseconds.
     pub p50_ms: f64,
     /// The last seconds' 99th percentile, in milliseconds.
@@ -95,12 +112,21 @@ pub struct Live {
     pub waiting: usize,
 }
 
+impl Live {
+    /// Requests that were answered as they should be.
+    pub fn good(&self) -> u64 {
+        self.requests - self.failed - self.failed_by_provider - self.failed_while_down - self.shed
+    }
+}
+
 #[derive(Default)]
 struct Figures {
     phase: Phase,
     requests: u64,
     failed: u64,
     failed_by_provider: u64,
+    failed_while_down: u64,
+    shed: u64,
     waiting: usize,
     waiting_max: usize,
     by_phase: BTreeMap<Phase, Samples>,
@@ -108,6 +134,29 @@ struct Figures {
     failures: Vec<Failure>,
     writes: Vec<Write>,
     window: VecDeque<(Instant, f64)>,
+    spike: (RouteFigures, RouteFigures),
+    timeline: Timeline,
+}
+
+impl Figures {
+    fn note_spike(&mut self, done: &Done, ms: f64) {
+        let figures = if moves(done.step) { &mut self.spike.1 } else { &mut self.spike.0 };
+        match done.verdict {
+            Verdict::Good => {
+                figures.answered += 1;
+                figures.samples.record_ms(ms);
+            }
+            Verdict::Shed => figures.shed += 1,
+            _ => figures.failed += 1,
+        }
+    }
+}
+
+/// Whether the capability has the route, so that the service answers it for the buckets that it owns.
+fn moves(step: &str) -> bool {
+    step.contains(" /api/notification")
+        || step.starts_with("POST /notifications/")
+        || step == "POST /unsubscribe"
 }
 
 /// The record; clones share it.
@@ -115,9 +164,30 @@ struct Figures {
 pub struct Record(Arc<Mutex<Figures>>);
 
 impl Record {
+    /// Forgets the time before: seconds of the timeline count from now on.
+    pub fn begin(&self) {
+        self.lock().timeline = Timeline::default();
+    }
+
     /// Starts another phase: requests due from now on count there.
     pub fn enter(&self, phase: Phase) {
-        self.lock().phase = phase;
+        let mut figures = self.lock();
+        figures.phase = phase;
+        figures.timeline.mark(Kind::Phase, phase_name(phase));
+    }
+
+    /// What happened when; to add to, too.
+    pub fn timeline<R>(&self, act: impl FnOnce(&mut Timeline) -> R) -> R {
+        act(&mut self.lock().timeline)
+    }
+
+    /// What became of requests that came during spikes: at the monolith's routes, and at the capability's.
+    pub fn spike(&self) -> (RouteFigures, RouteFigures) {
+        let mut spike = self.lock().spike.clone();
+        for figures in [&mut spike.0, &mut spike.1] {
+            figures.latency_ms = figures.samples.quantiles().into();
+        }
+        spike
     }
 
     /// The phase that runs.
@@ -137,8 +207,15 @@ impl Record {
         let ms = (done.ended - done.due).as_secs_f64() * 1000.0;
         let mut figures = self.lock();
         figures.requests += 1;
-        figures.by_phase.entry(done.phase).or_default().record_ms(ms);
-        figures.by_step.entry(done.step).or_default().record_ms(ms);
+        figures.timeline.note(&done, ms);
+        if done.phase == Phase::Spike {
+            figures.note_spike(&done, ms);
+        }
+        // A request that is refused at once would make the others look faster.
+        if done.verdict != Verdict::Shed {
+            figures.by_phase.entry(done.phase).or_default().record_ms(ms);
+            figures.by_step.entry(done.step).or_default().record_ms(ms);
+        }
         figures.window.push_back((done.ended, ms));
         while figures.window.front().is_some_and(|(at, _)| done.ended.duration_since(*at) > WINDOW) {
             figures.window.pop_front();
@@ -147,6 +224,8 @@ impl Record {
         match done.verdict {
             Verdict::Good => {}
             Verdict::FailedByProvider => figures.failed_by_provider += 1,
+            Verdict::FailedWhileDown => figures.failed_while_down += 1,
+            Verdict::Shed => figures.shed += 1,
             Verdict::Failed(reason) => {
                 figures.failed += 1;
                 if figures.failures.len() < FAILURES_KEPT_MAX {
@@ -170,6 +249,8 @@ impl Record {
             requests: figures.requests,
             failed: figures.failed,
             failed_by_provider: figures.failed_by_provider,
+            failed_while_down: figures.failed_while_down,
+            shed: figures.shed,
             p50_ms: at(0.5),
             p99_ms: at(0.99),
             waiting: figures.waiting,

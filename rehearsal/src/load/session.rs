@@ -70,6 +70,17 @@ impl Session {
         }
     }
 
+    /// Another tab of this browser: its cookies and token, and no memory.
+    pub fn tab(&self, seed: u64) -> Self {
+        Self {
+            logged_in: self.logged_in,
+            csrf: self.csrf.clone(),
+            cookies: self.cookies.clone(),
+            email: self.email.clone(),
+            ..Self::new(self.number.unwrap_or_default(), seed)
+        }
+    }
+
     /// Another customer sits down: everything but the browser's cookies is forgotten.
     pub fn change_customer(&mut self, email: String, number: Option<u64>) {
         self.released.extend(self.number);

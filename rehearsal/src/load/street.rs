@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::arrivals::Arrivals;
-use super::record::Done;
 use super::session::{Session, email_of};
 use super::{LoadOptions, World};
 
@@ -94,12 +93,9 @@ impl Street {
 
     fn act(&mut self, mut session: Session, due: Instant) {
         let world = self.world.clone();
-        let phase = world.record.phase();
         self.acting.spawn(async move {
             let step = session.next_step();
-            let (step, verdict, write) = world.perform(&mut session, step).await;
-            let done = Done { step: step.name(), due, ended: clock::instant(), phase, verdict, write };
-            world.record.note(done);
+            world.act(&mut session, step, due).await;
             session
         });
     }

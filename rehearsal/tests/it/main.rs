@@ -3,6 +3,8 @@
 
 mod crash;
 mod deploy;
+mod keys;
+mod terminal;
 mod trace;
 
 use std::path::{Path, PathBuf};
