@@ -99,7 +99,7 @@ fn shape(options: &RunOptions, browsers: u64) -> anyhow::Result<Shape> {
     // As many requests at the monolith as there are customers: so nobody but a crowd is ever shed.
     let changes = format!("[gateway]\nin_flight_max = {}", browsers + IN_FLIGHT_SPARE).parse()?;
     let layout = if options.together { Layout::Together } else { Layout::Apart };
-    Ok(Shape { layout, changes })
+    Ok(Shape { layout, changes, armed: None })
 }
 
 /// Customers of the monolith; `outage` says how long the provider may hang.

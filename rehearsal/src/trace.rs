@@ -126,7 +126,7 @@ async fn start_banyan(system: &mut System, collector: &Collector) -> anyhow::Res
         .await?;
     database.disconnect().await?;
     let changes = format!("log = 'json'\n[telemetry]\notlp_endpoint = '{}'", collector.url()).parse()?;
-    let installation = system.start_banyan(&Shape { layout: Layout::Apart, changes }).await?;
+    let installation = system.start_banyan(&Shape { layout: Layout::Apart, changes, armed: None }).await?;
     let operator = installation.operator().clone();
     let of = OfCapability { capability: CAPABILITY.into() };
     let _: serde_json::Value = operator.sync.post("/v1/fence/install", &of).await?;

@@ -5,6 +5,7 @@ use banyan_runtime::trace::SpanContext;
 use hyper::header::HeaderValue;
 
 use super::journey::Step;
+use super::meanwhile::Excuses;
 use super::record::Verdict;
 use super::{Load, check, request};
 
@@ -19,7 +20,7 @@ impl Load {
         let traceparent = HeaderValue::from_str(&context.to_string())?;
         attempt.outgoing.headers.insert(banyan_runtime::observe::TRACEPARENT, traceparent);
         let outcome = self.world.client.send(attempt.outgoing.clone()).await;
-        match check::conclude(session, attempt, outcome, false) {
+        match check::conclude(session, attempt, outcome, Excuses::default()) {
             (Verdict::Failed(reason), _) => bail!("{}: {reason}", step.name()),
             _ => Ok(()),
         }
