@@ -26,7 +26,7 @@ fn rehearse(options: &str) -> Option<(Terminal, TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     let files = "--json scorecard.json --report report.html";
     let command = format!(
-        "'{}' {options} --users 100 --rate 10 {files}; status=$?; stty -a; exit $status",
+        "trap : INT; '{}' {options} --users 100 --rate 10 {files}; status=$?; stty -a; exit $status",
         rehearsal.display()
     );
     Some((Terminal::run(&command, folder.path())?, folder))
@@ -41,7 +41,7 @@ fn count(card: &Value, list: &str) -> usize {
     card[list].as_array().unwrap().len()
 }
 
-/// The audit found nothing, the report is there, and the terminal waits for lines and echoes again.
+/// The audit found nothing, the report is there, and the terminal is as before.
 fn well_ended(terminal: Terminal, folder: &TempDir) -> Value {
     let (_, shown) = terminal.end();
     let card = scorecard(folder);
@@ -52,9 +52,14 @@ fn well_ended(terminal: Terminal, folder: &TempDir) -> Value {
     assert_eq!(card["problems"], Value::Array(vec![]));
     let report = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(report.contains("by hand"), "the phase stands in the report");
+    as_before(&shown);
+    card
+}
+
+/// What `stty` says at the end: the terminal waits for lines and echoes.
+fn as_before(shown: &str) {
     let settings: Vec<&str> = shown.rsplit("speed ").next().unwrap_or_default().split_whitespace().collect();
     assert!(settings.contains(&"icanon") && settings.contains(&"echo"), "{settings:?}");
-    card
 }
 
 #[test]
@@ -99,6 +104,19 @@ fn a_key_ends_the_schedule_and_acts() {
     terminal.see("Scorecard");
     let card = well_ended(terminal, &folder);
     assert!(card["handovers"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn ctrl_c_ends_everything_and_gives_the_terminal_back() {
+    let _alone = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((mut terminal, folder)) = rehearse("--by-hand") else { return };
+    terminal.see("keys: r roll back");
+    terminal.press("\u{3}");
+    terminal.see("interrupted: every server has been stopped");
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "as shells have it");
+    as_before(&shown);
+    assert!(!folder.path().join("scorecard.json").exists(), "an interrupted rehearsal proves nothing");
 }
 
 #[test]
