@@ -106,7 +106,7 @@ pub enum Migration {
     /// Grow a capability's cohort: more of its buckets go to the service.
     Advance(Move),
     /// Shrink a capability's cohort: buckets go back to the monolith.
-    Rollback(Move),
+    Rollback(Rollback),
     /// Start no new handover; one that runs is finished or restored.
     Pause(Change),
     /// Go on after a pause.
@@ -134,6 +134,18 @@ pub struct Move {
     /// What and why.
     #[command(flatten)]
     pub change: Change,
+}
+
+/// A rollback.
+#[derive(Args)]
+pub struct Rollback {
+    /// Go back without the service, which is dead: what the monolith does not have of it is printed, and it gets
+    /// no lease until an advance has admitted it again. Needs a reason.
+    #[arg(long, requires = "reason", conflicts_with = "percent")]
+    pub force: bool,
+    /// How far.
+    #[command(flatten)]
+    pub wish: Move,
 }
 
 /// What every change of a migration says.

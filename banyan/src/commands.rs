@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod exposure;
 mod fence;
 pub mod init;
 mod letters;

@@ -9,6 +9,7 @@ mod control;
 mod crash;
 mod installation;
 mod load;
+mod lose;
 mod options;
 mod phases;
 mod progress;
@@ -49,6 +50,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let rehearsal = async {
         match &cli.command {
             Some(Command::Crash(options)) => crash::run(options).await,
+            Some(Command::LoseService(options)) => lose::run(options).await,
             _ => rehearse::run(&cli.run).await,
         }
     };

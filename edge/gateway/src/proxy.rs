@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Entry, Subject};
+use crate::acknowledge::{Acknowledging, Standing};
 use crate::body::{AnswerBody, BodyFault, BodyLimits, Occupied, RequestBody};
 use crate::capability::Call;
 use crate::config::Config;
@@ -26,6 +27,7 @@ use crate::metrics::{Answerer, Figures};
 use crate::ownership::{Ownership, WriteInFlight};
 use crate::path;
 use crate::pool::{Authority, Pool, PoolLimits};
+use crate::record::Record;
 use crate::resolve::{Resolved, resolve};
 use crate::route::{CapabilityIndex, Routes};
 use crate::spawner::Spawner;
@@ -40,6 +42,10 @@ pub struct Shared {
     pub groups: Groups,
     /// Who owns what.
     pub ownership: Arc<Ownership>,
+    /// What has been acknowledged.
+    pub record: Record,
+    /// What acknowledgements go by, by capability.
+    pub acknowledging: Vec<Acknowledging>,
     /// What services want to see.
     pub token: RoleToken,
     /// The monolith.
@@ -235,6 +241,9 @@ impl Proxy {
         let outcome: Result<Answer, crate::exchange::Fault> =
             Detached::new(exchange, self.exchanges.clone()).await;
         let mut answer = outcome?;
+        if let Some(standing) = Standing::of(answer.headers()).filter(|_| is_write) {
+            answer.extensions_mut().insert(standing);
+        }
         headers::leave(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer)

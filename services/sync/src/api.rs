@@ -3,18 +3,21 @@
 use crate::capture::Capture;
 use crate::error::Fault;
 use crate::fence::{self, Installed};
+use crate::reverse::cut;
 use crate::{blocks, status, verify};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use banyan_core::protocol::exposure::{CutOff, ReverseCut, Reversed};
 use banyan_core::protocol::monolith::{
     Applied, BlockRequest, FenceSet, GatesRelease, GatesTake, GatesTaken, IdBlock, MarkReached, MarkWait,
     OfCapability, SyncStatus, VerifyReport,
 };
 use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,8 @@ pub fn router(captures: Captures, token: &RoleToken) -> Router {
         .route("/v1/gates/release", post(gates_release))
         .route("/v1/fence/set", post(fence_set))
         .route("/v1/marks/wait", post(marks_wait))
+        .route("/v1/reverse", get(reversed))
+        .route("/v1/reverse/cut", post(reverse_cut))
         .route("/v1/verify", post(verify_all))
         .route("/v1/blocks", post(block))
         .route("/v1/fence/install", post(fence_install))
@@ -91,6 +96,34 @@ async fn marks_wait(State(all): State<Captures>, request: Body<MarkWait>) -> Ans
     let limit = Duration::from_millis(wait.wait_ms).min(WAIT_MAX);
     let reached = all.of(&wait.capability)?.marks.wait(wait.direction, wait.owner_epoch, limit).await;
     Ok(Json(MarkReached { reached }))
+}
+
+#[derive(Deserialize)]
+struct ReversedQuery {
+    capability: String,
+    past: Option<u64>,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// Waits until the position is another one than `past`.
+async fn reversed(
+    State(all): State<Captures>,
+    query: Result<Query<ReversedQuery>, QueryRejection>,
+) -> Answer<Reversed> {
+    let Query(query) = query.map_err(|rejection| Fault::Malformed(rejection.body_text()))?;
+    let mut position = all.of(&query.capability)?.reverse.position.subscribe();
+    let limit = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
+    let moved = position.wait_for(|reversed| query.past != Some(reversed.position));
+    // Without news the answer is what it was.
+    let _ = tokio::time::timeout(limit, moved).await.map(|_| ());
+    let reversed = position.borrow().clone();
+    Ok(Json(reversed))
+}
+
+async fn reverse_cut(State(all): State<Captures>, request: Body<ReverseCut>) -> Answer<CutOff> {
+    let command = body(request)?;
+    answer(cut::cut(all.of(&command.capability)?, &command).await)
 }
 
 async fn verify_all(State(all): State<Captures>, request: Body<OfCapability>) -> Answer<VerifyReport> {

@@ -107,6 +107,7 @@ pub struct Gateway {
     pub admin: RoleClient,
     pub tasks: Tasks,
     _stopping: [Stopping; 2],
+    _data: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -121,6 +122,7 @@ impl Gateway {
         let mut config = Config { workers: 2, groups: vec![payments()], ..Config::default() };
         change(&mut config);
         let address = free_address().await;
+        let data = tempfile::tempdir().unwrap();
         let deps = Deps {
             listen: address,
             monolith_url: urls.monolith,
@@ -128,6 +130,8 @@ impl Gateway {
             capabilities: Arc::new([notifications(&urls.service)]),
             auth: RoleClient::new(&auth, token.clone()),
             control: RoleClient::new(&control, token.clone()),
+            sync: RoleClient::new("http://127.0.0.1:9", token.clone()),
+            data_dir: data.path().into(),
             tasks: tasks.clone(),
             token: token.clone(),
         };
@@ -136,7 +140,7 @@ impl Gateway {
         let admin = RoleClient::new(&format!("http://{}", listener.local_addr().unwrap()), token);
         others.spawn("admin", OnError::Log, serve(listener, router, others.shutdown()));
         let _stopping = [Stopping(tasks.clone()), Stopping(others)];
-        Self { address, admin, tasks, _stopping }
+        Self { address, admin, tasks, _stopping, _data: data }
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Gateway {
 }
 
 struct View {
+    answers: banyan_core::protocol::exposure::Answers,
     table: OwnershipTable,
     in_flight: BucketSet,
 }
@@ -34,7 +35,7 @@ impl Drop for Renewals {
 impl Gateway {
     /// A gateway that has not started yet.
     pub fn new(name: &str) -> Self {
-        let view = View { table: OwnershipTable::default(), in_flight: BucketSet::empty() };
+        let view = View { answers: Default::default(), table: OwnershipTable::default(), in_flight: BucketSet::empty() };
         Self { name: name.into(), view: Arc::new(Mutex::new(view)), news: Arc::default() }
     }
 
@@ -74,6 +75,8 @@ impl Gateway {
                 .into_iter()
                 .collect::<BTreeMap<_, _>>(),
             wait_ms: 60_000,
+            answers: BTreeMap::from([("notifications".to_owned(), view.answers.clone())]),
+            degraded: BTreeMap::new(),
         }
     }
 
