@@ -59,6 +59,9 @@ pub enum Command {
     /// Changes that could not be applied; each blocks its bucket's handover.
     #[command(subcommand)]
     Letters(Letters),
+    /// What a service did after the monolith had taken over without it; a person decides.
+    #[command(subcommand)]
+    Conflicts(Conflicts),
     /// Print who changed what, when and why, and whether the chain of records is whole.
     Audit {
         /// Print JSON.
@@ -211,6 +214,41 @@ pub enum Letters {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// `banyan conflicts …`
+#[derive(Subcommand)]
+pub enum Conflicts {
+    /// List those that are open.
+    List(OfCapability),
+    /// Show one with its rows.
+    Show {
+        /// Its number.
+        id: u64,
+        /// The capability.
+        #[command(flatten)]
+        of: OfCapability,
+    },
+    /// Write its rows to the monolith, which must own the bucket.
+    Replay(Settle),
+    /// Drop it for good.
+    Discard(Settle),
+}
+
+/// A decision on a conflict.
+#[derive(Args)]
+pub struct Settle {
+    /// Its number.
+    pub id: u64,
+    /// The capability.
+    #[command(flatten)]
+    pub of: OfCapability,
+    /// Why; kept with it.
+    #[arg(long)]
+    pub reason: String,
+    /// Who decides; kept with it.
+    #[arg(long, env = "USER", default_value = "operator")]
+    pub by: String,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

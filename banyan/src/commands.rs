@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod conflicts;
 mod exposure;
 mod fence;
 pub mod init;
@@ -41,6 +42,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
     match command {
         Command::Up => serve(&installation, &Role::ALL).await,
         Command::Run { role } => serve(&installation, &[role]).await,
+        Command::Conflicts(command) => conflicts::run(command, installation.sync()).await,
         Command::Migration(command) => migration::run(command, installation.control()).await,
         Command::Fence(command) => fence::run(command, installation.sync()).await,
         Command::Verify { capability, json } => verify::run(installation.sync(), capability, json).await,

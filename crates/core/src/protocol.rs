@@ -3,6 +3,7 @@
 //! Every role-to-role request carries the header [`ROLE_TOKEN`]. Errors are `application/problem+json`
 //! with a stable `code`.
 
+pub mod conflict;
 pub mod exposure;
 pub mod identity;
 pub mod import;

@@ -6,7 +6,7 @@
 //! tried again: nothing is left out.
 
 pub mod cut;
-mod plan;
+pub mod plan;
 
 use crate::capture::Capture;
 use crate::database::DatabaseFault;

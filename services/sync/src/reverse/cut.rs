@@ -177,9 +177,11 @@ pub async fn keep(
     capture: &Capture,
     connection: &mut Conn,
     (events, incarnation): (&[OutboxEvent], &str),
-) -> Result<(), DatabaseFault> {
+) -> Result<(), Fault> {
     for event in events {
-        capture.database.run(connection, &conflicts::insert(&capture.capability.name, event, incarnation)).await?;
+        let insert = conflicts::insert(&capture.capability.name, (event, incarnation));
+        let insert = insert.map_err(|error| Fault::Schema(format!("event {}: {error}", event.position)))?;
+        capture.database.run(connection, &insert).await?;
     }
     Ok(())
 }

@@ -225,7 +225,10 @@ impl Run {
             0 | 1 => self.renew_service(),
             2 if !self.world.lost.is_down => self.world.lost.requests.push(self.now),
             3 => self.grant_service(nth as usize),
-            4 if nth.is_multiple_of(12) => self.world.kill_service(nth.is_multiple_of(24)),
+            4 if nth.is_multiple_of(12) => {
+                self.world.kill_service(nth.is_multiple_of(24));
+                self.lose_calls_to_service();
+            }
             5 | 6 if nth.is_multiple_of(3) => self.world.lost.is_down = false,
             7 if nth.is_multiple_of(5) => self.ask(Action::Force),
             _ => self.act(nth),
@@ -302,6 +305,7 @@ impl Run {
         let asked = self.journal.durable.awaits_admission() && lost.managed && !lost.needs_copy;
         if asked && self.world.is_all_monolith() && self.world.differing() > 0 {
             self.world.kill_service(true);
+            self.lose_calls_to_service();
         }
         self.world.lost.is_down = false;
     }

@@ -255,6 +255,15 @@ impl Run {
         self.nodes[node].commit = Some((id, commit, Some(self.journal.version)));
     }
 
+    /// What was on its way to a process that is killed arrives nowhere.
+    pub(super) fn lose_calls_to_service(&mut self) {
+        let to_service = |call: &Call| matches!(call, Call::Open(_) | Call::Close(_));
+        for packet in self.network.iter_mut().filter(|packet| to_service(&packet.call)) {
+            packet.call = Call::Verify;
+            packet.answer.get_or_insert(Answer::Failed("the connection broke".into()));
+        }
+    }
+
     fn any_commit(&mut self, nth: usize) {
         self.commit(nth % self.nodes.len());
     }

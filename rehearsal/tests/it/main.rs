@@ -1,0 +1,4 @@
+//! What the rehearsal plays, on real servers.
+#![cfg(test)]
+
+mod losing;
