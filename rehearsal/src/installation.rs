@@ -336,7 +336,10 @@ fn overlay(file: &mut Table, changes: &Table) {
             (Some(Value::Table(section)), Value::Table(change)) => overlay(section, change),
             // All of an array, where one section is meant for each.
             (Some(Value::Array(sections)), Value::Table(change)) => {
-                sections.iter_mut().filter_map(Value::as_table_mut).for_each(|section| overlay(section, change));
+                sections
+                    .iter_mut()
+                    .filter_map(Value::as_table_mut)
+                    .for_each(|section| overlay(section, change));
             }
             _ => {
                 file.insert(key.clone(), change.clone());

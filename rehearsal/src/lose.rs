@@ -119,9 +119,7 @@ impl Scene {
         load.log_in(|_| ()).await?;
         let changes = match options.dual_write {
             DualWrite::Async => "[control]\nlease_ms = 1500\n[capability]\ndual_write = 'async'",
-            DualWrite::Wait => {
-                "[control]\nlease_ms = 1500\n[capability]\ndual_write = 'wait'\nstrict = true"
-            }
+            DualWrite::Wait => "[control]\nlease_ms = 1500\n[capability]\ndual_write = 'wait'\nstrict = true",
         };
         let shape = Shape { layout: Layout::Apart, changes: changes.parse()? };
         let installation = system.start_banyan(&shape).await?;

@@ -11,8 +11,7 @@ use super::output::{Table, print_json};
 pub async fn run(command: Conflicts, sync: RoleClient) -> anyhow::Result<ExitCode> {
     match command {
         Conflicts::List(of) => {
-            let all: Vec<Conflict> =
-                sync.get(&format!("/v1/conflicts?capability={}", of.capability)).await?;
+            let all: Vec<Conflict> = sync.get(&format!("/v1/conflicts?capability={}", of.capability)).await?;
             show(&all, of.json)?;
         }
         Conflicts::Show { id, of } => {

@@ -9,7 +9,9 @@ pub fn print(exposure: &Exposure) {
     let total = exposure.total();
     let known = match exposure.source {
         ExposureSource::Outbox => "counted in the service's outbox",
-        ExposureSource::Gateways => "at most, from the gateways' records: the service's outbox cannot be read",
+        ExposureSource::Gateways => {
+            "at most, from the gateways' records: the service's outbox cannot be read"
+        }
     };
     println!(
         "exposed: {} acknowledged writes that the monolith does not have, {} undecided intents ({known})",

@@ -133,7 +133,10 @@ fn show(all: &[MigrationStatus], json: bool) -> anyhow::Result<()> {
     }
     table.print();
     for s in all.iter().filter(|s| s.degraded_writes > 0) {
-        println!("{}: {} writes were acknowledged before the monolith had them", s.capability, s.degraded_writes);
+        println!(
+            "{}: {} writes were acknowledged before the monolith had them",
+            s.capability, s.degraded_writes
+        );
     }
     for s in all {
         s.waiting_for.iter().for_each(|cause| println!("{} waits for: {cause}", s.capability));

@@ -23,10 +23,10 @@ pub struct Capability {
     /// `outcome_unknown`, instead of as if it had.
     #[serde(default)]
     pub strict: bool,
-    /// The field of a write's body that names it to its sender, as an idempotency key does; gateways note it
-    /// beside the writes that they acknowledge. The header `Idempotency-Key` counts where there is none.
+    /// Fields of a write's body, or headers, that name it to its sender, as an idempotency key does; gateways
+    /// note the first that is there beside the writes that they acknowledge. `Idempotency-Key` comes last.
     #[serde(default)]
-    pub reference: Option<String>,
+    pub references: Vec<String>,
     /// Its routes.
     pub routes: Vec<Route>,
     /// Its tables in the monolith.

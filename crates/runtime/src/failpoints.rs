@@ -40,7 +40,20 @@ pub const STEPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway", &["lease", "hold", "write"]),
-    ("sync", &["take_gates", "release_gates", "set_fence", "forward", "reverse", "chunk", "block", "cut", "settle"]),
+    (
+        "sync",
+        &[
+            "take_gates",
+            "release_gates",
+            "set_fence",
+            "forward",
+            "reverse",
+            "chunk",
+            "block",
+            "cut",
+            "settle",
+        ],
+    ),
     ("notify", &["batch", "claim", "send", "record"]),
 ];
 

@@ -81,7 +81,8 @@ impl Ownership {
     /// The monolith has the buckets in this owner epoch: those that are open in an earlier one were taken
     /// without a close and are closed, and no late command opens any in one.
     pub fn withdraw(&mut self, buckets: &BucketSet, owner_epoch: OwnerEpoch) {
-        let earlier = |bucket: &Bucket| self.standings[usize::from(bucket.number())].owner_epoch < owner_epoch;
+        let earlier =
+            |bucket: &Bucket| self.standings[usize::from(bucket.number())].owner_epoch < owner_epoch;
         let earlier: Vec<Bucket> = buckets.iter().filter(earlier).collect();
         self.set(earlier.into_iter(), |before| Standing { open: false, owner_epoch, ..*before });
     }

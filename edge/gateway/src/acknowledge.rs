@@ -92,9 +92,10 @@ impl Proxy {
 }
 
 fn reference(call: &Call<'_>) -> Option<String> {
-    let field = call.found.capability.reference.as_ref().and_then(|name| call.fields.get(name));
-    let header = || call.head.headers.get(IDEMPOTENCY_KEY)?.to_str().ok();
-    let text = field.or_else(header).filter(|text| !text.is_empty())?;
+    let header = |name: &str| call.head.headers.get(name)?.to_str().ok();
+    let named = |name: &str| call.fields.get(name).or_else(|| header(name)).filter(|text| !text.is_empty());
+    let declared = call.found.capability.references.iter().find_map(|name| named(name));
+    let text = declared.or_else(|| header(IDEMPOTENCY_KEY))?;
     Some(text.chars().take(REFERENCE_BYTES_MAX / 4).collect())
 }
 

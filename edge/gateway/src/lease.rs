@@ -14,8 +14,8 @@ use banyan_runtime::client::{CallError, RoleClient};
 use banyan_runtime::clock::Boot;
 use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
-use std::convert::Infallible;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -102,7 +102,9 @@ impl Keeper {
         }
         record.end();
         if !record.is_empty() {
-            tracing::info!("the lease ends by itself: the monolith does not have every acknowledged write yet");
+            tracing::info!(
+                "the lease ends by itself: the monolith does not have every acknowledged write yet"
+            );
             return;
         }
         let path = format!("{LEASES_PATH}/{}", self.holder);

@@ -50,8 +50,8 @@ use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -136,7 +136,8 @@ fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError>
         requests_max: config.hold_requests_max,
         bytes_max: config.hold_bytes_max,
     });
-    let record = record::Record::open(&deps.data_dir).map_err(|e| StartError::Record(deps.data_dir.clone(), e))?;
+    let record =
+        record::Record::open(&deps.data_dir).map_err(|e| StartError::Record(deps.data_dir.clone(), e))?;
     let acknowledging = |_: &Capability| acknowledge::Acknowledging {
         reversal: reversal::Reversal::new(),
         degraded: AtomicU64::new(0),

@@ -174,7 +174,8 @@ impl Writer {
             }
             let written = self.write(&batch);
             for Job { done, .. } in batch {
-                let outcome = written.as_ref().map_or_else(|e| Err(io::Error::other(e.to_string())), |()| Ok(()));
+                let outcome =
+                    written.as_ref().map_or_else(|e| Err(io::Error::other(e.to_string())), |()| Ok(()));
                 // Whoever has gone away is told nothing, and neither is its client.
                 let _ = done.send(outcome);
             }

@@ -18,7 +18,10 @@ pub struct Grants {
 impl Grants {
     /// No leases. `known` are the records of gateways that were there before the start.
     pub fn new(terms: LeaseTerms, known: BTreeSet<String>) -> Self {
-        Self { leases: Arc::new(Mutex::new(Leases::new(terms, known))), changes: Arc::new(watch::channel(0).0) }
+        Self {
+            leases: Arc::new(Mutex::new(Leases::new(terms, known))),
+            changes: Arc::new(watch::channel(0).0),
+        }
     }
 
     /// Takes or renews a lease now. Whoever reads the table afterwards may grant it.

@@ -155,7 +155,8 @@ impl Leases {
     /// What the coordinator of a capability sees.
     pub fn view(&mut self, capability: &str, now: Boot) -> LeaseView {
         self.expire(now);
-        let serves = |lease: &Lease| matches!(&lease.kind, LeaseKind::Service { capability: of } if of == capability);
+        let serves =
+            |lease: &Lease| matches!(&lease.kind, LeaseKind::Service { capability: of } if of == capability);
         let mut view = LeaseView {
             serving: self.holders.values().any(serves),
             gone: self.gone(),
@@ -211,11 +212,14 @@ mod tests {
     use banyan_core::Bucket;
 
     fn leases() -> Leases {
-        Leases::new(LeaseTerms {
-            lease: Duration::from_millis(3000),
-            margin: Duration::from_millis(300),
-            holders_max: 2,
-        }, BTreeSet::new())
+        Leases::new(
+            LeaseTerms {
+                lease: Duration::from_millis(3000),
+                margin: Duration::from_millis(300),
+                holders_max: 2,
+            },
+            BTreeSet::new(),
+        )
     }
 
     fn at(ms: u64) -> Boot {

@@ -137,11 +137,7 @@ async fn conflicts_list(State(all): State<Captures>, request: Asked) -> Answer<V
     answer(conflicts::list(all.of(&of.capability)?).await)
 }
 
-async fn conflict_show(
-    State(all): State<Captures>,
-    Path(id): Path<u64>,
-    request: Asked,
-) -> Answer<Conflict> {
+async fn conflict_show(State(all): State<Captures>, Path(id): Path<u64>, request: Asked) -> Answer<Conflict> {
     let Query(of) = request.map_err(|rejection| Fault::Malformed(rejection.body_text()))?;
     answer(conflicts::show(all.of(&of.capability)?, id).await)
 }

@@ -101,7 +101,8 @@ pub async fn settle(
     let database = &capture.database;
     let mut connection = database.connect().await?;
     database.run(&mut connection, "START TRANSACTION").await?;
-    let open = select(capture, &mut connection, &format!("id = {id} AND settled_at IS NULL FOR UPDATE")).await?;
+    let open =
+        select(capture, &mut connection, &format!("id = {id} AND settled_at IS NULL FOR UPDATE")).await?;
     let conflict = open.into_iter().next().ok_or(Fault::UnknownConflict(id))?;
     if decision == Decision::Replay {
         replay(capture, &mut connection, &conflict.event).await?;
@@ -117,7 +118,13 @@ pub async fn settle(
     failpoints::before("sync", "settle");
     database.run(&mut connection, "COMMIT").await?;
     failpoints::after("sync", "settle");
-    tracing::info!(id, decision = decision.as_str(), by = settle.by, reason = settle.reason, "a conflict is settled");
+    tracing::info!(
+        id,
+        decision = decision.as_str(),
+        by = settle.by,
+        reason = settle.reason,
+        "a conflict is settled"
+    );
     show(capture, id).await
 }
 

@@ -13,8 +13,8 @@ use crate::database::DatabaseFault;
 use crate::error::Fault;
 use crate::metrics::{LAG_SECONDS, REVERSED};
 use crate::own::{CONFLICT, TAG};
-use banyan_core::protocol::monolith::Direction;
 use banyan_core::protocol::exposure::Reversed;
+use banyan_core::protocol::monolith::Direction;
 use banyan_core::protocol::target::{OutboxEvent, OutboxPage};
 use banyan_runtime::client::CallError;
 use banyan_runtime::tasks::Shutdown;
@@ -212,7 +212,10 @@ impl Reverse {
         capture.database.run(connection, "COMMIT").await?;
         failpoints::after("sync", "reverse");
         if !sorted.conflicts.is_empty() {
-            tracing::warn!(events = sorted.conflicts.len(), "events came too late; see `banyan conflicts list`");
+            tracing::warn!(
+                events = sorted.conflicts.len(),
+                "events came too late; see `banyan conflicts list`"
+            );
         }
         self.committed(&page.events[..taken], &plan);
         Ok(now)

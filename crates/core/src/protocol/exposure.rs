@@ -128,7 +128,9 @@ impl Exposure {
         self.reversed = later.reversed.clone();
         self.by_bucket.extend(&later.by_bucket);
         self.writes.extend(later.writes.iter().cloned());
-        for unheard in later.unheard.iter().filter(|name| !self.unheard.contains(name)).cloned().collect::<Vec<_>>() {
+        for unheard in
+            later.unheard.iter().filter(|name| !self.unheard.contains(name)).cloned().collect::<Vec<_>>()
+        {
             self.unheard.push(unheard);
         }
     }

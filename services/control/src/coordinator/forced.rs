@@ -218,8 +218,7 @@ impl Coordinator {
 fn exposure(buckets: &BucketSet, off: CutOff, (answers, gone): (&[Answers], &[String])) -> Exposure {
     let CutOff { reversed, outbox, intents } = off;
     let mut exposure = Exposure { reversed, ..Exposure::default() };
-    let missing =
-        |write: &&AnsweredWrite| buckets.contains(write.bucket) && !write.is_in(&exposure.reversed);
+    let missing = |write: &&AnsweredWrite| buckets.contains(write.bucket) && !write.is_in(&exposure.reversed);
     exposure.writes = answers.iter().flat_map(|a| &a.listed).filter(missing).cloned().collect();
     let mut writes: Vec<(Bucket, u64)> = Vec::new();
     match outbox {
@@ -232,7 +231,9 @@ fn exposure(buckets: &BucketSet, off: CutOff, (answers, gone): (&[Answers], &[St
         }
     }
     let mut count = |of: Vec<(Bucket, u64)>, add: fn(&mut BucketExposure, u64)| {
-        for (bucket, number) in of.into_iter().filter(|(bucket, number)| *number > 0 && buckets.contains(*bucket)) {
+        for (bucket, number) in
+            of.into_iter().filter(|(bucket, number)| *number > 0 && buckets.contains(*bucket))
+        {
             add(exposure.by_bucket.entry(bucket).or_default(), number);
         }
     };

@@ -36,7 +36,11 @@ impl Drop for Renewals {
 impl Gateway {
     /// A gateway that has not started yet.
     pub fn new(name: &str) -> Self {
-        let view = View { answers: Answers::default(), table: OwnershipTable::default(), in_flight: BucketSet::empty() };
+        let view = View {
+            answers: Answers::default(),
+            table: OwnershipTable::default(),
+            in_flight: BucketSet::empty(),
+        };
         Self { name: name.into(), view: Arc::new(Mutex::new(view)), news: Arc::default() }
     }
 

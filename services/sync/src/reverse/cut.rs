@@ -3,7 +3,7 @@
 //!
 //! The tag row's term is the owner epoch of the newest forced rollback. It is raised under the lock that every
 //! transaction of reverse takes first, so each of them is either in the position that is read with it or knows
-//! the term. An event of a bucket whose fence moves in that epoch waits until the fence says who owns it; one
+//! the term. An event of a bucket whose fence moves in that owner epoch waits until the fence says who owns it; one
 //! of a bucket that the monolith owns is a conflict: no handover leaves such an event behind.
 
 use super::LANE_EVENTS;

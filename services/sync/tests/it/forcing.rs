@@ -34,11 +34,8 @@ async fn what_comes_after_a_cut_waits_for_the_fence_and_becomes_a_conflict() {
     assert!(world.fence(mine.clone(), FenceOwner::Service, 7).await);
     world.reversed(world.peer.publish_in(number, vec![activity(1)])).await;
     assert!(world.fence(mine.clone(), FenceOwner::Moving, 9).await);
-    let command = ReverseCut {
-        capability: "notifications".into(),
-        owner_epoch: OwnerEpoch(9),
-        buckets: mine.clone(),
-    };
+    let command =
+        ReverseCut { capability: "notifications".into(), owner_epoch: OwnerEpoch(9), buckets: mine.clone() };
     let off: CutOff = world.sync.post("/v1/reverse/cut", &command).await.unwrap();
     let reversed = Reversed { incarnation: "first".into(), position: 1 };
     assert_eq!((off.reversed, off.outbox, off.intents), (reversed, Some(vec![]), vec![]));
@@ -96,8 +93,10 @@ async fn a_service_that_owns_nothing_may_begin_with_another_database() {
     })
     .await;
     assert!(world.fence([other].into_iter().collect(), FenceOwner::Monolith, 9).await);
-    until("reverse goes on", async || world.status().await.reverse_live && !conflicts(&world).await.is_empty())
-        .await;
+    until("reverse goes on", async || {
+        world.status().await.reverse_live && !conflicts(&world).await.is_empty()
+    })
+    .await;
     assert_eq!((activities(&world).await, conflicts(&world).await[0].incarnation.as_str()), (1, "second"));
     world.stop().await;
 }

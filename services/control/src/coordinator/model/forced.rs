@@ -200,7 +200,9 @@ impl World {
             let counted = exposure.by_bucket.get(&bucket).is_some_and(|of| of.writes > 0);
             let told = match exposure.source {
                 ExposureSource::Outbox => counted,
-                ExposureSource::Gateways => listed.contains(&write) && counted || !exposure.unheard.is_empty(),
+                ExposureSource::Gateways => {
+                    listed.contains(&write) && counted || !exposure.unheard.is_empty()
+                }
             };
             if !told {
                 self.violate(format!("exposure of write {write} is hidden"));
@@ -364,7 +366,10 @@ fn schedules_reach_forced_rollbacks_with_exposure_and_admissions() {
 /// The violations of the first schedule that the planted bug breaks.
 fn caught(planted: Plant) -> Vec<String> {
     plant::with(planted, || {
-        (0..200).map(|seed| run(2, choices(seed).take(1500)).0).find(|found| !found.is_empty()).unwrap_or_default()
+        (0..200)
+            .map(|seed| run(2, choices(seed).take(1500)).0)
+            .find(|found| !found.is_empty())
+            .unwrap_or_default()
     })
 }
 

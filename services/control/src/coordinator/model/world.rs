@@ -124,7 +124,7 @@ impl World {
                 };
                 Answer::Reached(marks.contains(&wait.owner_epoch))
             }
-            // Too late: the stream has said that the monolith took it in a later epoch.
+            // Too late: the stream has said that the monolith took it in a later owner epoch.
             Call::Open(open) if self.service.taken_after(open) => Answer::Applied(false),
             Call::Open(open) => {
                 let may = raise(&mut self.service.guard, &open.buckets, open.turn);
