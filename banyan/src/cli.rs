@@ -65,6 +65,9 @@ pub enum Command {
     /// Changes that could not be applied; each blocks its bucket's handover.
     #[command(subcommand)]
     Letters(Letters),
+    /// What a service did after the monolith had taken over without it; a person decides.
+    #[command(subcommand)]
+    Conflicts(Conflicts),
     /// Print who changed what, when and why, and whether the chain of records is whole.
     Audit {
         /// Print JSON.
@@ -112,7 +115,7 @@ pub enum Migration {
     /// Grow a capability's cohort: more of its buckets go to the service.
     Advance(Move),
     /// Shrink a capability's cohort: buckets go back to the monolith.
-    Rollback(Move),
+    Rollback(Rollback),
     /// Start no new handover; one that runs is finished or restored.
     Pause(Change),
     /// Go on after a pause.
@@ -140,6 +143,18 @@ pub struct Move {
     /// What and why.
     #[command(flatten)]
     pub change: Change,
+}
+
+/// A rollback.
+#[derive(Args)]
+pub struct Rollback {
+    /// Go back without the service, which is dead: what the monolith does not have of it is printed, and it gets
+    /// no lease until an advance has admitted it again. Needs a reason.
+    #[arg(long, requires = "reason", conflicts_with = "percent")]
+    pub force: bool,
+    /// How far.
+    #[command(flatten)]
+    pub wish: Move,
 }
 
 /// What every change of a migration says.
@@ -205,6 +220,41 @@ pub enum Letters {
         #[arg(long)]
         reason: String,
     },
+}
+
+/// `banyan conflicts …`
+#[derive(Subcommand)]
+pub enum Conflicts {
+    /// List those that are open.
+    List(OfCapability),
+    /// Show one with its rows.
+    Show {
+        /// Its number.
+        id: u64,
+        /// The capability.
+        #[command(flatten)]
+        of: OfCapability,
+    },
+    /// Write its rows to the monolith, which must own the bucket.
+    Replay(Settle),
+    /// Drop it for good.
+    Discard(Settle),
+}
+
+/// A decision on a conflict.
+#[derive(Args)]
+pub struct Settle {
+    /// Its number.
+    pub id: u64,
+    /// The capability.
+    #[command(flatten)]
+    pub of: OfCapability,
+    /// Why; kept with it.
+    #[arg(long)]
+    pub reason: String,
+    /// Who decides; kept with it.
+    #[arg(long, env = "USER", default_value = "operator")]
+    pub by: String,
 }
 
 fn percent(text: &str) -> Result<f64, String> {

@@ -2,6 +2,8 @@
 
 mod audit;
 mod check;
+mod conflicts;
+mod exposure;
 mod fence;
 mod health;
 pub mod init;
@@ -43,6 +45,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
         Command::Run { role } => serve(&installation, &[role]).await,
         Command::Health { roles } if roles.is_empty() => health::run(&installation, &Role::ALL).await,
         Command::Health { roles } => health::run(&installation, &roles).await,
+        Command::Conflicts(command) => conflicts::run(command, installation.sync()).await,
         Command::Migration(command) => migration::run(command, installation.control()).await,
         Command::Fence(command) => fence::run(command, installation.sync()).await,
         Command::Verify { capability, json } => verify::run(installation.sync(), capability, json).await,

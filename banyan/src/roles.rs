@@ -204,6 +204,8 @@ async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow
                 capabilities,
                 auth: installation.client(settings.listen.auth),
                 control: installation.control(),
+                sync: installation.sync(),
+                data_dir: settings.data_dir.clone(),
                 tasks,
                 token,
             };

@@ -34,6 +34,9 @@ pub struct AuditReport {
     pub contradictions: u64,
     /// Each fault in words.
     pub faults: Vec<String>,
+    /// The acknowledged writes that are missing somewhere, by token.
+    #[serde(skip)]
+    pub missing: BTreeSet<String>,
 }
 
 /// Everything that the auditor has read.
@@ -72,6 +75,7 @@ pub fn audit(writes: &[Write], evidence: &Evidence) -> AuditReport {
         match write.outcome {
             Outcome::Acknowledged | Outcome::Declined if least == 0 => {
                 fault(&mut lost, "acknowledged and missing");
+                report.missing.insert(token.to_owned());
             }
             Outcome::Refused if most > 0 => fault(&mut contradictions, "refused, but done"),
             Outcome::Unknown if most != least => fault(&mut contradictions, "only partly done"),

@@ -183,6 +183,32 @@ impl Installation {
         Ok(())
     }
 
+    /// Kills the service's process and removes its database; it stays away until [`Self::tend`] starts it.
+    ///
+    /// # Errors
+    /// The roles share a process, or a file cannot be removed.
+    pub fn lose_service(&mut self) -> anyhow::Result<()> {
+        let file = self.service_file()?;
+        let index = ROLES.iter().position(|role| *role == "notify").context("no such role")?;
+        self.processes.get_mut(index).context("the roles share one process")?.kill();
+        for suffix in ["", "-wal", "-shm"] {
+            let mut path = file.clone().into_os_string();
+            path.push(suffix);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A command of an operator, such as `migration status`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.starter.binary);
+        command.arg("--config").arg(&self.starter.file).args(arguments);
+        command
+    }
+
     /// Starts again what has ended, as a supervisor does; how many had.
     ///
     /// # Errors
@@ -360,6 +386,13 @@ fn overlay(file: &mut Table, changes: &Table) {
     for (key, change) in changes {
         match (file.get_mut(key), change) {
             (Some(Value::Table(section)), Value::Table(change)) => overlay(section, change),
+            // All of an array, where one section is meant for each.
+            (Some(Value::Array(sections)), Value::Table(change)) => {
+                sections
+                    .iter_mut()
+                    .filter_map(Value::as_table_mut)
+                    .for_each(|section| overlay(section, change));
+            }
             _ => {
                 file.insert(key.clone(), change.clone());
             }

@@ -11,6 +11,7 @@ mod crash;
 mod installation;
 mod keys;
 mod load;
+mod lose;
 mod options;
 mod phases;
 mod progress;
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         match &cli.command {
             Some(Command::Crash(options)) => crash::run(options).await,
             Some(Command::Trace(options)) => trace::run(options).await,
+            Some(Command::LoseService(options)) => lose::run(options).await,
             _ => rehearse::run(&cli.run).await,
         }
     };

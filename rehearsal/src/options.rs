@@ -45,6 +45,8 @@ pub enum Command {
     Crash(CrashOptions),
     /// Follow one click of a customer from the browser to the mail, and print its trace as a tree.
     Trace(TraceOptions),
+    /// Lose the service and its database under load, go back without it, and audit what is left.
+    LoseService(LoseOptions),
     /// Run the payment provider alone: POST /charges, GET /charges, GET and PUT /control.
     Provider(ProviderOptions),
 }
@@ -61,6 +63,54 @@ pub struct ProviderOptions {
     /// Seed of the chance.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// When writes at the service are acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DualWrite {
+    /// Once the service has committed them: those that the monolith does not have are printed.
+    Async,
+    /// Once the monolith has committed them too, strictly: none is lost.
+    Wait,
+}
+
+/// Options of the loss of a service.
+#[derive(Args, Debug)]
+pub struct LoseOptions {
+    /// When writes at the service are acknowledged.
+    #[arg(long, value_enum, default_value_t = DualWrite::Async)]
+    pub dual_write: DualWrite,
+    /// Seed of everything that is left to chance.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Users in the monolith's database.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(40..=10_000))]
+    pub users: u64,
+    /// Requests that customers send per second.
+    #[arg(long, value_name = "R", default_value_t = 40.0, value_parser = rate)]
+    pub rate: f64,
+    /// Write what was found as JSON to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Keep the temporary folder with databases and logs.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl LoseOptions {
+    /// The servers' options.
+    pub fn run(&self) -> RunOptions {
+        CrashOptions {
+            rounds: 1,
+            from: 0,
+            seed: self.seed,
+            users: self.users,
+            rate: self.rate,
+            json: None,
+            keep: self.keep,
+        }
+        .run()
+    }
 }
 
 /// Options of the crash soak.

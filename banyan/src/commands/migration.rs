@@ -1,6 +1,6 @@
 //! `banyan migration …`: asks control, shows progress, prints a table or JSON.
 
-use crate::cli::{Change, Migration, Move};
+use crate::cli::{Change, Migration, Move, Rollback};
 use anyhow::{Context as _, bail};
 use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport, MigrationStatus, MoveRequest};
 use banyan_runtime::client::RoleClient;
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::exposure;
 use super::output::{Table, print_json};
 
 /// How often a waiting command looks at the migration.
@@ -19,7 +20,8 @@ pub async fn run(command: Migration, control: RoleClient) -> anyhow::Result<Exit
     match command {
         Migration::Status { capability, json } => status(&control, capability, json).await,
         Migration::Advance(wish) => change(&control, "advance", wish).await,
-        Migration::Rollback(wish) => change(&control, "rollback", wish).await,
+        Migration::Rollback(Rollback { force: true, wish }) => force(&control, wish).await,
+        Migration::Rollback(Rollback { wish, .. }) => change(&control, "rollback", wish).await,
         Migration::Pause(what) => set(&control, "pause", what).await,
         Migration::Resume(what) => set(&control, "resume", what).await,
         Migration::Handovers { capability, json } => handovers(&control, &capability, json).await,
@@ -61,6 +63,20 @@ async fn change(control: &RoleClient, action: &str, wish: Move) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
+/// Goes back without the service, and prints what may be lost.
+async fn force(control: &RoleClient, wish: Move) -> anyhow::Result<ExitCode> {
+    let json = wish.change.json;
+    let capability = wish.change.capability.clone();
+    let outcome = change(control, "force", wish).await;
+    if !json {
+        let status: MigrationStatus = control.get(&format!("/v1/migrations/{capability}")).await?;
+        if let Some(cut) = &status.cut {
+            exposure::print(&cut.exposure);
+        }
+    }
+    outcome
+}
+
 fn arrived(status: &MigrationStatus) -> bool {
     status.stragglers.is_empty()
         && (status.percent - status.wanted_percent).abs() < 0.05
@@ -99,6 +115,8 @@ fn show(all: &[MigrationStatus], json: bool) -> anyhow::Result<()> {
     for s in all {
         let state = match &s.handover {
             Some(h) if h.outcome == HandoverOutcome::Running => format!("moving to {}", h.to),
+            _ if s.cut.as_ref().is_some_and(|cut| cut.readmitting) => "service to be admitted".into(),
+            _ if s.cut.is_some() => "service given up".into(),
             _ if s.paused => "paused".into(),
             _ if s.stragglers.is_empty() => "steady".into(),
             _ => format!("{} buckets wait", s.stragglers.len()),
@@ -114,6 +132,12 @@ fn show(all: &[MigrationStatus], json: bool) -> anyhow::Result<()> {
         ]);
     }
     table.print();
+    for s in all.iter().filter(|s| s.degraded_writes > 0) {
+        println!(
+            "{}: {} writes were acknowledged before the monolith had them",
+            s.capability, s.degraded_writes
+        );
+    }
     for s in all {
         s.waiting_for.iter().for_each(|cause| println!("{} waits for: {cause}", s.capability));
     }

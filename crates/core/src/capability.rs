@@ -16,10 +16,32 @@ pub struct Capability {
     /// The cohort's steps in percent, ascending.
     #[serde(default = "default_steps")]
     pub steps: Vec<u8>,
+    /// When a write at the service is acknowledged.
+    #[serde(default)]
+    pub dual_write: DualWrite,
+    /// With `dual_write = "wait"`: a write that the monolith does not commit in time is answered 503
+    /// `outcome_unknown`, instead of as if it had.
+    #[serde(default)]
+    pub strict: bool,
+    /// Fields of a write's body, or headers, that name it to its sender, as an idempotency key does; gateways
+    /// note the first that is there beside the writes that they acknowledge. `Idempotency-Key` comes last.
+    #[serde(default)]
+    pub references: Vec<String>,
     /// Its routes.
     pub routes: Vec<Route>,
     /// Its tables in the monolith.
     pub tables: Vec<Table>,
+}
+
+/// When a write at the service is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DualWrite {
+    /// Once the service has committed it.
+    #[default]
+    Async,
+    /// Once the monolith's database has committed it too.
+    Wait,
 }
 
 fn default_steps() -> Vec<u8> {
@@ -172,6 +194,9 @@ impl Capability {
             || self.steps.iter().any(|s| *s > 100)
         {
             faults.push(at(format!("`steps` {:?} must ascend, each at most 100", self.steps)));
+        }
+        if self.strict && self.dual_write == DualWrite::Async {
+            faults.push(at("`strict` is true, which needs `dual_write` \"wait\"".into()));
         }
         if !self.service.starts_with("http://") {
             faults.push(at(format!("`service` `{}` must begin with http://", self.service)));

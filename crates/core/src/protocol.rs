@@ -3,6 +3,8 @@
 //! Every role-to-role request carries the header [`ROLE_TOKEN`]. Errors are `application/problem+json`
 //! with a stable `code`.
 
+pub mod conflict;
+pub mod exposure;
 pub mod identity;
 pub mod import;
 pub mod lease;
@@ -20,5 +22,7 @@ pub const SUBJECT: &str = "banyan-subject";
 pub const OWNER_EPOCH: &str = "banyan-owner-epoch";
 /// Header from service to gateway: the outbox position of the answered write.
 pub const POSITION: &str = "banyan-position";
+/// Header from service to gateway beside [`POSITION`]: the incarnation of the outbox that numbers it.
+pub const INCARNATION: &str = "banyan-incarnation";
 /// Prefix of every header that a client may not send and the gateway drops.
 pub const RESERVED_HEADER_PREFIX: &str = "banyan-";

@@ -33,10 +33,27 @@ pub const STEPS: &[(&str, &[&str])] = &[
             "wait_mark",
             "open",
             "close",
+            "cut",
+            "verify",
+            "admit",
+            "admitted",
         ],
     ),
     ("gateway", &["lease", "hold", "write"]),
-    ("sync", &["take_gates", "release_gates", "set_fence", "forward", "reverse", "chunk", "block"]),
+    (
+        "sync",
+        &[
+            "take_gates",
+            "release_gates",
+            "set_fence",
+            "forward",
+            "reverse",
+            "chunk",
+            "block",
+            "cut",
+            "settle",
+        ],
+    ),
     ("notify", &["batch", "claim", "send", "record"]),
 ];
 

@@ -129,6 +129,11 @@ impl<'b> Context<'b> {
         self.ownership.is_late(turn, buckets)
     }
 
+    /// Takes buckets away that the monolith has taken without a close.
+    pub fn withdraw(&mut self, buckets: &BucketSet, owner_epoch: OwnerEpoch) {
+        self.ownership.withdraw(buckets, owner_epoch);
+    }
+
     /// Closes buckets and publishes their mark; false where the turn is late, and nothing is changed.
     pub fn close(&mut self, request: &OwnershipClose) -> bool {
         let applied = self.ownership.close(request);

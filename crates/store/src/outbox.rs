@@ -136,6 +136,14 @@ pub fn head(db: &Connection) -> Result<u64, Fault> {
     Ok(head.cast_unsigned())
 }
 
+/// What tells this outbox from another one.
+///
+/// # Errors
+/// The database fails.
+pub fn incarnation(db: &Connection) -> Result<String, Fault> {
+    Ok(db.query_row("SELECT id FROM incarnation", [], |row| row.get(0))?)
+}
+
 /// The outbox as its consumers see it.
 #[derive(Clone, Debug)]
 pub struct Outbox {
@@ -169,7 +177,7 @@ impl Outbox {
 }
 
 fn read(db: &Connection, after: u64, limit: usize) -> Result<OutboxPage, Fault> {
-    let incarnation = db.query_row("SELECT id FROM incarnation", [], |row| row.get(0))?;
+    let incarnation = incarnation(db)?;
     let mut select = db.prepare_cached(
         "SELECT position, kind, subject, bucket, mark, committed_ms, traceparent, changes FROM outbox
          WHERE position > ? ORDER BY position LIMIT ?",

@@ -63,15 +63,28 @@ impl Ownership {
         buckets.iter().any(|bucket| self.standings[usize::from(bucket.number())].turn >= turn)
     }
 
-    /// Opens the buckets; false, and no change, where a guard has seen this turn or a higher one.
+    /// Opens the buckets; false, and no change, where a guard has seen this turn or a higher one, or a bucket
+    /// is known to have been taken away in a later owner epoch.
     pub fn open(&mut self, request: &OwnershipOpen) -> bool {
         let OwnershipOpen { turn, buckets, owner_epoch } = request;
+        if buckets.iter().any(|b| self.standings[usize::from(b.number())].owner_epoch > *owner_epoch) {
+            return false;
+        }
         self.change(buckets, *turn, |_| (true, *owner_epoch))
     }
 
     /// Closes the buckets; false, and no change, where a guard has seen this turn or a higher one.
     pub fn close(&mut self, request: &OwnershipClose) -> bool {
         self.change(&request.buckets, request.turn, |before| (false, before.owner_epoch))
+    }
+
+    /// The monolith has the buckets in this owner epoch: those that are open in an earlier one were taken
+    /// without a close and are closed, and no late command opens any in one.
+    pub fn withdraw(&mut self, buckets: &BucketSet, owner_epoch: OwnerEpoch) {
+        let earlier =
+            |bucket: &Bucket| self.standings[usize::from(bucket.number())].owner_epoch < owner_epoch;
+        let earlier: Vec<Bucket> = buckets.iter().filter(earlier).collect();
+        self.set(earlier.into_iter(), |before| Standing { open: false, owner_epoch, ..*before });
     }
 
     fn change(
@@ -83,12 +96,19 @@ impl Ownership {
         if self.is_late(turn, buckets) {
             return false;
         }
+        self.set(buckets.iter(), |before| {
+            let (open, owner_epoch) = to(before);
+            Standing { open, owner_epoch, turn }
+        });
+        true
+    }
+
+    fn set(&mut self, buckets: impl Iterator<Item = Bucket>, to: impl Fn(&Standing) -> Standing) {
         let mut by_standing: Vec<(BucketSet, Standing)> = Vec::new();
-        for bucket in buckets.iter() {
+        for bucket in buckets {
             let standing = &mut self.standings[usize::from(bucket.number())];
             self.journal.push((bucket, *standing));
-            let (open, owner_epoch) = to(standing);
-            *standing = Standing { open, owner_epoch, turn };
+            *standing = to(standing);
             match by_standing.iter_mut().find(|(_, s)| s == standing) {
                 Some((set, _)) => {
                     set.insert(bucket);
@@ -97,7 +117,6 @@ impl Ownership {
             }
         }
         self.changes.extend(by_standing);
-        true
     }
 
     /// Writes what has changed: one statement per run of neighbouring buckets.
@@ -219,6 +238,7 @@ mod tests {
                 let buckets: BucketSet = format!("{}-{}", c.first, c.last).parse().unwrap();
                 let range = usize::from(c.first)..=usize::from(c.last);
                 let wanted = model[range.clone()].iter().all(|(_, _, seen)| *seen < c.step) && c.step > 0;
+                let wanted = wanted && (!c.open || model[range.clone()].iter().all(|(_, epoch, _)| *epoch <= c.epoch));
                 let turn = if c.step == 0 { Turn::default() } else { turn(c.step) };
                 let applied = if c.open {
                     ownership.open(&OwnershipOpen { turn, buckets, owner_epoch: OwnerEpoch(c.epoch) })
@@ -245,6 +265,27 @@ mod tests {
                 prop_assert_eq!(stored.open_in(bucket), open.then_some(OwnerEpoch(*epoch)));
             }
         }
+    }
+
+    #[test]
+    fn a_bucket_that_was_taken_away_is_opened_only_in_a_later_epoch() {
+        let db = database();
+        let mut ownership = Ownership::load(&db).unwrap();
+        let open = |step, epoch| OwnershipOpen {
+            turn: turn(step),
+            buckets: "3-4".parse().unwrap(),
+            owner_epoch: OwnerEpoch(epoch),
+        };
+        assert!(ownership.open(&open(1, 7)));
+        ownership.withdraw(&"3".parse().unwrap(), OwnerEpoch(7));
+        assert_eq!(ownership.open_in(Bucket::try_from(3).unwrap()), Some(OwnerEpoch(7)));
+        ownership.withdraw(&"3".parse().unwrap(), OwnerEpoch(8));
+        assert!(!ownership.open(&open(2, 7)));
+        ownership.save(&db).unwrap();
+        let stored = Ownership::load(&db).unwrap();
+        let of = |number| stored.open_in(Bucket::try_from(number).unwrap());
+        assert_eq!((of(3), of(4)), (None, Some(OwnerEpoch(7))));
+        assert!(ownership.open(&open(3, 9)));
     }
 
     #[test]

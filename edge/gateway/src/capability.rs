@@ -134,7 +134,10 @@ impl Proxy {
             let again = call.body.whole_bytes().filter(|_| above == 0).cloned();
             let answer = self.service(&mut call, &who, admitted).await?;
             let answer = match not_owner(answer).await {
-                Ok(answer) => return Ok((answer, Answerer::Service)),
+                Ok(answer) => {
+                    let answer = self.acknowledge(&call, (&who.subject, answer)).await?;
+                    return Ok((answer, Answerer::Service));
+                }
                 Err(refused) => refused,
             };
             // The service has refused for certain. Control will tell who owns the bucket.

@@ -85,6 +85,10 @@ pub struct Config {
     /// Identities kept per worker, each at most a second; 0 to 1000000.
     pub identities_max: usize,
 
+    /// With `dual_write = "wait"`: how long an answer waits until the monolith's database has committed the
+    /// write, in milliseconds; 10 to 60000.
+    pub dual_write_ms_max: u64,
+
     /// How long a write of a moving bucket is held, in milliseconds; 1 to 600000.
     pub hold_ms_max: u64,
     /// Writes held at the same time; 0 to 1000000.
@@ -179,6 +183,7 @@ impl Default for Config {
             groups: Vec::new(),
             identity_timeout_ms: 2_500,
             identities_max: 4_096,
+            dual_write_ms_max: 2_000,
             hold_ms_max: 10_000,
             hold_requests_max: 1_000,
             hold_bytes_max: 16 << 20,
@@ -209,6 +214,7 @@ impl Config {
         count("head_bytes_max", self.head_bytes_max, 1024, 1 << 20)?;
         count("headers_max", self.headers_max, 1, 1000)?;
         within("head_timeout_ms", self.head_timeout_ms, 10..=600_000)?;
+        within("dual_write_ms_max", self.dual_write_ms_max, 10..=60_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000)?;
         within("body_idle_timeout_ms", self.body_idle_timeout_ms, 10..=3_600_000)?;
         count("body_inspect_bytes_max", self.body_inspect_bytes_max, 1024, 16 << 20)?;

@@ -1,12 +1,14 @@
 //! Why the gateway does not start, and the answers that it gives itself.
 //!
-//! Codes are stable. 503 says that the request was certainly not executed; 502 and 504 that it may have been.
+//! Codes are stable. 503 says that the request was certainly not executed, but for [`OUTCOME_UNKNOWN`]; 502 and
+//! 504 that it may have been.
 
 use banyan_runtime::http::Problem;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::body::{AnswerBody, BodyFault};
@@ -35,10 +37,16 @@ pub enum StartError {
     /// The certificates cannot be used.
     #[error("[gateway.tls] {0}")]
     Tls(#[source] LoadError),
+    /// The record of acknowledged writes cannot be used.
+    #[error("the record of acknowledged writes in {0}: {1}")]
+    Record(PathBuf, #[source] io::Error),
     /// A worker cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Worker(#[source] io::Error),
 }
+
+/// The code of a write that was done at the service and cannot be acknowledged.
+pub const OUTCOME_UNKNOWN: &str = "outcome_unknown";
 
 /// An answer to a client.
 pub type Answer = Response<AnswerBody>;
@@ -51,7 +59,7 @@ pub fn answer(problem: &Problem) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if problem.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if problem.status() == StatusCode::SERVICE_UNAVAILABLE && problem.code() != OUTCOME_UNKNOWN {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // What follows such a request is not worth reading, or not to be trusted.

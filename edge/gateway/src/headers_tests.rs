@@ -110,7 +110,12 @@ fn what_a_trusted_proxy_says_is_continued() {
     ]);
     let context = observe::parent(&headers).unwrap().child();
     let id = request_id(&headers, context);
-    forward(&mut headers, Peer { address: "::1".parse().unwrap(), trusted: true, secure: false }, context, &id);
+    forward(
+        &mut headers,
+        Peer { address: "::1".parse().unwrap(), trusted: true, secure: false },
+        context,
+        &id,
+    );
     assert_eq!(text(&headers, "x-forwarded-for"), Some("1.2.3.4, 5.6.7.8, ::1"));
     assert_eq!(text(&headers, "x-forwarded-proto"), Some("https"));
     assert_eq!(text(&headers, "x-forwarded-host"), Some("public.example"));

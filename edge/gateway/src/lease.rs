@@ -8,25 +8,30 @@
 //! Where control does not answer, routing goes on until the lease ends. At shutdown the lease is kept until
 //! the workers have drained, then given back.
 
+use banyan_core::protocol::exposure::Answers;
 use banyan_core::protocol::lease::{LEASES_PATH, LeaseGrant, LeaseKind, LeaseRequest};
 use banyan_runtime::client::{CallError, RoleClient};
 use banyan_runtime::clock::Boot;
 use banyan_runtime::failpoints;
 use banyan_runtime::tasks::Shutdown;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::metrics::{LEASE, RENEWALS, TABLE_VERSION};
-use crate::ownership::Ownership;
-use crate::route::{CapabilityIndex, Routes};
-use crate::state::Grant;
+use crate::proxy::Shared;
+use crate::route::CapabilityIndex;
+use crate::state::{Grant, Report};
 
 /// How long control may keep a request open while a bucket is being drained.
 const DRAINING_WAIT: Duration = Duration::from_millis(1);
 /// How often the lease is renewed during shutdown.
 const ENDING_WAIT: Duration = Duration::from_millis(50);
+/// How often, with that pause, it is looked whether the monolith has every acknowledged write by now.
+const RECORD_WAITS_MAX: u32 = 20;
 /// The pause after a failed renewal.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The length of a lease before control has told one.
@@ -38,10 +43,8 @@ pub struct Keeper {
     pub holder: String,
     /// Control.
     pub control: RoleClient,
-    /// What is routed by the table.
-    pub ownership: Arc<Ownership>,
-    /// The capabilities in the order of their indexes.
-    pub routes: Routes,
+    /// What is routed by the table, and what was acknowledged.
+    pub shared: Arc<Shared>,
     /// Closed when all workers have ended.
     pub drained: mpsc::Receiver<Infallible>,
 }
@@ -53,15 +56,16 @@ impl Keeper {
     /// Never.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Infallible> {
         let mut lease = LEASE_UNKNOWN;
+        let mut forced = Vec::new();
         let mut failing = false;
         while !shutdown.is_requested() {
             let asked = tokio::select! {
-                asked = self.renew(lease, true) => asked,
+                asked = self.renew(lease, Some(&forced)) => asked,
                 () = shutdown.requested() => break,
             };
             let failed = asked.is_err();
             match asked {
-                Ok(granted) => lease = granted,
+                Ok(granted) => (lease, forced) = granted,
                 Err(error) if !failing => tracing::warn!(%error, "the lease was not renewed"),
                 Err(_) => {}
             }
@@ -83,11 +87,25 @@ impl Keeper {
             tokio::select! {
                 _ = self.drained.recv() => break,
                 () = tokio::time::sleep(ENDING_WAIT) => {
-                    if let Err(error) = self.renew(lease, false).await {
+                    if let Err(error) = self.renew(lease, None).await {
                         tracing::debug!(%error, "the lease was not renewed during shutdown");
                     }
                 }
             }
+        }
+        let record = &self.shared.record;
+        for _ in 0..RECORD_WAITS_MAX {
+            if record.is_empty() {
+                break;
+            }
+            tokio::time::sleep(ENDING_WAIT).await;
+        }
+        record.end();
+        if !record.is_empty() {
+            tracing::info!(
+                "the lease ends by itself: the monolith does not have every acknowledged write yet"
+            );
+            return;
         }
         let path = format!("{LEASES_PATH}/{}", self.holder);
         if let Err(error) = self.control.timeout(PAUSE * 10).delete(&path).await {
@@ -95,16 +113,39 @@ impl Keeper {
         }
     }
 
-    /// One renewal; the length of the lease.
-    async fn renew(&self, lease: Duration, waits: bool) -> Result<Duration, CallError> {
-        let report = self.ownership.report();
+    /// What was acknowledged for capabilities that go back without their service. Complete where no write of a
+    /// moving bucket is in flight: the report that says so was made before.
+    fn answers(&self, report: &Report, forced: &[String]) -> BTreeMap<String, Answers> {
+        let capabilities = self.shared.routes.capabilities().iter().enumerate();
+        let told = capabilities.filter(|(index, capability)| {
+            forced.contains(&capability.name) && !report.undrained.contains_key(&CapabilityIndex(*index))
+        });
+        told.map(|(_, of)| (of.name.clone(), self.shared.record.answers(&of.name))).collect()
+    }
+
+    fn degraded(&self) -> BTreeMap<String, u64> {
+        let counts = self.shared.acknowledging.iter().map(|of| of.degraded.load(Ordering::Relaxed));
+        let named = self.shared.routes.capabilities().iter().zip(counts);
+        named.filter(|(_, count)| *count > 0).map(|(of, count)| (of.name.clone(), count)).collect()
+    }
+
+    /// One renewal; the length of the lease, and whose services are given up. It does not wait where `forced`
+    /// is `None`.
+    async fn renew(
+        &self,
+        lease: Duration,
+        forced: Option<&[String]>,
+    ) -> Result<(Duration, Vec<String>), CallError> {
+        let report = self.shared.ownership.report();
         let wait = match () {
-            () if !waits || report.seen_version == 0 => Duration::ZERO,
+            () if forced.is_none() || report.seen_version == 0 => Duration::ZERO,
             () if !report.undrained.is_empty() => DRAINING_WAIT,
             () => lease / 3,
         };
-        let name = |index: CapabilityIndex| self.routes.capabilities()[index.0].name.clone();
+        let name = |index: CapabilityIndex| self.shared.routes.capabilities()[index.0].name.clone();
         let request = LeaseRequest {
+            answers: self.answers(&report, forced.unwrap_or_default()),
+            degraded: self.degraded(),
             holder: self.holder.clone(),
             kind: LeaseKind::Gateway,
             seen_version: report.seen_version,
@@ -124,16 +165,16 @@ impl Keeper {
         let lease = Duration::from_millis(grant.lease_ms);
         let tables = grant.table.map(|table| {
             let table = &table.capabilities;
-            self.routes.capabilities().iter().map(|c| table.get(&c.name).cloned()).collect()
+            self.shared.routes.capabilities().iter().map(|c| table.get(&c.name).cloned()).collect()
         });
-        self.ownership.granted(Grant { until: sent.plus(lease), version: grant.version, tables });
+        self.shared.ownership.granted(Grant { until: sent.plus(lease), version: grant.version, tables });
         self.show();
-        Ok(lease)
+        Ok((lease, grant.forced))
     }
 
     fn show(&self) {
-        LEASE.set(i64::from(self.ownership.is_leased()));
-        let version = self.ownership.report().seen_version;
+        LEASE.set(i64::from(self.shared.ownership.is_leased()));
+        let version = self.shared.ownership.report().seen_version;
         TABLE_VERSION.set(i64::try_from(version).unwrap_or(i64::MAX));
     }
 }

@@ -4,7 +4,7 @@
 //! `http2` clients' connections, `pulse` and `paced` what goes on in them, `tunnel` what becomes of one that
 //! changes its protocol, `drained` when they end; `guard` and `framing` what may pass
 //! as a request; `proxy` one request; `path`, `route`, `group`, `resolve` and `fields` what it is; `identity`
-//! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
+//! whose it is; `capability` what becomes of one of a capability; `acknowledge`, `record` and `reversal` when its answer may leave; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
 //! and back; `headers` what is told on the way; `access` and `metrics` what is noted; `expired`
 //! and `error` what the gateway answers itself.
@@ -14,6 +14,7 @@
 //! a request has one framing or is refused; what does not belong to a capability passes untouched.
 
 mod access;
+mod acknowledge;
 mod body;
 mod capability;
 pub mod config;
@@ -38,7 +39,9 @@ mod path;
 mod pool;
 mod proxy;
 mod pulse;
+mod record;
 mod resolve;
+mod reversal;
 mod route;
 mod spawner;
 mod state;
@@ -55,7 +58,9 @@ use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -78,6 +83,10 @@ pub struct Deps {
     pub auth: RoleClient,
     /// control.
     pub control: RoleClient,
+    /// sync, which knows what the monolith has of the services.
+    pub sync: RoleClient,
+    /// The folder of the record of acknowledged writes; made where it is missing.
+    pub data_dir: PathBuf,
     /// The supervisor of the workers and of the lease.
     pub tasks: Tasks,
     /// The token that roles show each other.
@@ -111,12 +120,21 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
         worker.start(listener, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
     }
     let keeper = lease::Keeper {
-        holder: format!("gateway-{}", uuid::Uuid::now_v7()),
+        holder: format!("gateway-{}.{}", shared.record.id(), uuid::Uuid::now_v7()),
+        shared: shared.clone(),
         control: deps.control.clone(),
-        ownership: shared.ownership.clone(),
-        routes: shared.routes.clone(),
         drained: worked,
     };
+    for (capability, of) in deps.capabilities.iter().zip(&shared.acknowledging) {
+        let watcher = reversal::Watcher {
+            reversal: of.reversal.clone(),
+            capability: capability.name.clone(),
+            dual_write: capability.dual_write,
+            sync: deps.sync.clone(),
+            record: shared.record.clone(),
+        };
+        deps.tasks.spawn("gateway reversal", OnError::StopProcess, watcher.run());
+    }
     deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
     Ok(admin(shared.ownership.clone(), drained, &deps.token))
 }
@@ -144,7 +162,15 @@ fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError>
         requests_max: config.hold_requests_max,
         bytes_max: config.hold_bytes_max,
     });
+    let record =
+        record::Record::open(&deps.data_dir).map_err(|e| StartError::Record(deps.data_dir.clone(), e))?;
+    let acknowledging = |_: &Capability| acknowledge::Acknowledging {
+        reversal: reversal::Reversal::new(),
+        degraded: AtomicU64::new(0),
+    };
     Ok(Arc::new(proxy::Shared {
+        record,
+        acknowledging: deps.capabilities.iter().map(acknowledging).collect(),
         routes: route::Routes::new(deps.capabilities.clone()),
         labels: proxy::Labels::new(&groups, &deps.capabilities),
         tunnels: tunnel::Places::new(&config),

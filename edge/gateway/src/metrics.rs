@@ -56,6 +56,16 @@ pub static RECONNECTS: LazyLock<IntCounter> = LazyLock::new(|| {
     .expect(ONCE)
 });
 
+/// Writes whose answer did not wait for the monolith any longer, by capability.
+pub static DEGRADED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_degraded_writes_total",
+        "Writes that the monolith had not committed in time, with dual_write = wait",
+        &["capability"]
+    )
+    .expect(ONCE)
+});
+
 /// Requests held now.
 pub static HELD: LazyLock<IntGauge> =
     LazyLock::new(|| register_int_gauge!("banyan_gateway_held", "Writes held now").expect(ONCE));

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Entry, Subject};
+use crate::acknowledge::{Acknowledging, Standing};
 use crate::body::{AnswerBody, BodyFault, BodyLimits, Occupied, Pace, RequestBody};
 use crate::capability::Call;
 use crate::config::Config;
@@ -28,6 +29,7 @@ use crate::metrics::{Answerer, Figures, SERVICE};
 use crate::ownership::{Ownership, WriteInFlight};
 use crate::path;
 use crate::pool::{Authority, Pool, PoolLimits};
+use crate::record::Record;
 use crate::resolve::{Resolved, resolve};
 use crate::route::{CapabilityIndex, Routes};
 use crate::spawner::Spawner;
@@ -45,6 +47,10 @@ pub struct Shared {
     pub groups: Groups,
     /// Who owns what.
     pub ownership: Arc<Ownership>,
+    /// What has been acknowledged.
+    pub record: Record,
+    /// What acknowledgements go by, by capability.
+    pub acknowledging: Vec<Acknowledging>,
     /// What services want to see.
     pub token: RoleToken,
     /// The monolith.
@@ -297,6 +303,9 @@ impl Proxy {
             }
             (Exchanged::Switched(_), _, _) => return Err(error::switched_unasked()),
         };
+        if let Some(standing) = Standing::of(answer.headers()).filter(|_| is_write) {
+            answer.extensions_mut().insert(standing);
+        }
         headers::leave(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer)

@@ -131,6 +131,7 @@ fn refused(answer: &Answer, wanted: u16) -> Told {
     let status = answer.status.as_u16();
     let problem = answer.problem();
     let outcome = match (status, &problem) {
+        (503, Some(_)) if problem.as_deref() == Some("outcome_unknown") => Outcome::Unknown,
         (400..=499, _) | (503, Some(_)) => Outcome::Refused,
         _ => Outcome::Unknown,
     };

@@ -4,6 +4,7 @@
 mod crash;
 mod deploy;
 mod keys;
+mod losing;
 mod terminal;
 mod trace;
 

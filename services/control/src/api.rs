@@ -6,12 +6,13 @@ use crate::error::Fault;
 use crate::grants::Grants;
 use crate::journal::Journal;
 use crate::journal::audit::Verdict;
+use crate::lease::record_of;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use banyan_core::protocol::lease::{LEASES_PATH, LeaseGrant, LeaseRequest};
+use banyan_core::protocol::lease::{LEASES_PATH, LeaseGrant, LeaseKind, LeaseRequest};
 use banyan_core::protocol::migration::{
     AuditRecord, HandoverOutcome, HandoverReport, MigrationStatus, MoveRequest,
 };
@@ -78,7 +79,15 @@ async fn lease(
     let request = body(request)?;
     let mut tables = control.journal.table();
     let published = tables.borrow_and_update().version;
+    // Before: who is refused does not count. After: who was not refused has been seen.
+    control.admit(&request.kind)?;
+    // Journalled before the first grant: what a gateway acknowledges is never forgotten with control.
+    let record = record_of(&request.holder);
+    if request.kind == LeaseKind::Gateway && !control.grants.knows(record) {
+        control.journal.note_gateway(record, true).await.map_err(Fault::from)?;
+    }
     control.grants.renew(&request, published).map_err(Fault::Lease)?;
+    control.admit(&request.kind)?;
     let wait = Duration::from_millis(request.wait_ms).min(control.lease / 3);
     if request.seen_version == published {
         tokio::select! {
@@ -91,12 +100,14 @@ async fn lease(
         lease_ms: u64::try_from(control.lease.as_millis()).unwrap_or(u64::MAX),
         version: table.version,
         table: (table.version != request.seen_version).then(|| (*table).clone()),
+        forced: control.journal.barred().iter().cloned().collect(),
     }))
 }
 
-async fn give_back(State(control): Shared, Path(holder): Path<String>) -> StatusCode {
+async fn give_back(State(control): Shared, Path(holder): Path<String>) -> Result<StatusCode, Problem> {
     control.grants.give_back(&holder);
-    StatusCode::NO_CONTENT
+    control.journal.note_gateway(record_of(&holder), false).await.map_err(Fault::from)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn migrations(State(control): Shared) -> Json<Vec<MigrationStatus>> {
@@ -120,6 +131,7 @@ async fn change(
     let action = match action.as_str() {
         "advance" => Action::Advance(request.percent),
         "rollback" => Action::Rollback(request.percent),
+        "force" => Action::Force,
         "pause" => Action::Pause,
         "resume" => Action::Resume,
         _ => return Err(Fault::UnknownAction(action).into()),
@@ -131,7 +143,7 @@ async fn change(
     handle.wish(Wish { action, by: request.by, reason: request.reason }).await?;
     let mut status = handle.status();
     let wait = Duration::from_millis(request.wait_ms).min(control.wait_max);
-    if matches!(action, Action::Advance(_) | Action::Rollback(_)) {
+    if matches!(action, Action::Advance(_) | Action::Rollback(_) | Action::Force) {
         tokio::select! {
             _ = tokio::time::timeout(wait, status.wait_for(|status| has_arrived(status))) => {}
             () = control.shutdown.requested() => {}
@@ -186,6 +198,16 @@ async fn verify_audit(State(control): Shared) -> Answer<Value> {
 }
 
 impl Control {
+    /// Refuses a service that is given up.
+    fn admit(&self, kind: &LeaseKind) -> Result<(), Fault> {
+        match kind {
+            LeaseKind::Service { capability } if self.journal.barred().contains(capability) => {
+                Err(Fault::Barred(capability.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn coordinator(&self, name: &str) -> Result<&Handle, Fault> {
         self.coordinators.get(name).ok_or_else(|| Fault::UnknownCapability(name.into()))
     }

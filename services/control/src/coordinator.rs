@@ -2,7 +2,7 @@
 //!
 //! Map: [`effect`] what goes in and out; [`durable`] what the journal keeps; [`wish`] what operators wish;
 //! `prepare` from a wish to a freeze; `attempt` from the freeze to the flip; `finish` open, restore, end;
-//! `recover` after a start; `commits` what is journalled; `status` and `words` what people read.
+//! `forced` without the service; `recover` after a start; `commits` what is journalled; `status` and `words` what people read.
 //!
 //! Invariants: at most one call and one commit are open; an answer counts only for the effect that waits for
 //! it; every command carries a turn above all before it; a failure before the flip restores, a failure after
@@ -14,6 +14,7 @@ mod commits;
 pub mod durable;
 pub mod effect;
 mod finish;
+pub mod forced;
 pub mod limits;
 mod prepare;
 mod recover;
@@ -25,6 +26,7 @@ mod words;
 #[cfg(test)]
 mod model;
 
+use banyan_core::protocol::exposure::{Answers, Exposure};
 use banyan_core::protocol::migration::HandoverReport;
 use banyan_core::protocol::monolith::{Direction, GatesRelease, GatesTake, MarkWait};
 use banyan_core::protocol::target::OwnershipClose;
@@ -92,6 +94,10 @@ pub struct Coordinator {
     waiting: Waiting,
     timing: Timing,
     newest: Option<HandoverReport>,
+    /// What a forced attempt has found out since its gates were taken.
+    exposed: Option<Exposure>,
+    /// What gateways had acknowledged when all of them held, and the records that were not heard.
+    told: (Vec<Answers>, Vec<String>),
     out: Vec<Effect>,
 }
 
@@ -102,6 +108,8 @@ enum Stage {
     Recover(Boot),
     /// Nothing runs; work is looked for from then on.
     Idle(Boot),
+    /// A forced attempt waits until the service's last lease has run out.
+    Lapse,
     /// Waits until every gateway routes by the present table.
     Ready,
     /// Asks sync how the streams are.
@@ -124,6 +132,8 @@ enum Stage {
     Mark,
     /// Waits until the service has applied the watermark.
     Forward,
+    /// Fences reverse, of a forced attempt.
+    Cut,
     /// Closes the service.
     Close,
     /// Waits until the monolith has the service's last write.
@@ -146,6 +156,18 @@ enum Stage {
     Undo,
     /// Journals that all is as it was.
     Restored,
+    /// Burns the owner epoch of the close that admits a service again.
+    Admit,
+    /// Asks sync how the streams are.
+    AdmitStatus,
+    /// Closes everything at the service that it does not own.
+    AdmitClose,
+    /// Waits until reverse has read the outbox to that close.
+    AdmitReverse,
+    /// Compares both sides.
+    AdmitVerify,
+    /// Journals that the service may have a lease.
+    Admitted,
     /// Another coordinator has taken over.
     Deposed(String),
 }
@@ -185,6 +207,8 @@ impl Coordinator {
             waiting: Waiting::default(),
             timing: Timing::default(),
             newest: start.newest.clone(),
+            exposed: None,
+            told: (Vec::new(), Vec::new()),
             out: Vec::new(),
             durable,
             start,
@@ -220,7 +244,7 @@ impl Coordinator {
     pub fn wake_at(&self, now: Boot) -> Option<Boot> {
         match &self.stage {
             Stage::Recover(until) => Some(*until),
-            Stage::Idle(at) if self.plan().is_some() => Some(*at),
+            Stage::Idle(at) if self.has_work() => Some(*at),
             Stage::Acks => self.next_patience(now),
             Stage::Ready => {
                 let said = self.entered.plus(limits::READY_GRACE);
@@ -232,7 +256,7 @@ impl Coordinator {
 
     /// Whether a handover runs, or one must be finished or restored.
     pub fn is_busy(&self) -> bool {
-        let before = matches!(self.stage, Stage::Recover(_) | Stage::Idle(_) | Stage::Ready);
+        let before = matches!(self.stage, Stage::Recover(_) | Stage::Idle(_) | Stage::Lapse | Stage::Ready);
         !before && !matches!(self.stage, Stage::Deposed(_)) || self.commit.is_some()
     }
 
@@ -241,7 +265,9 @@ impl Coordinator {
         match self.stage {
             Stage::Recover(until) if until <= now.boot => self.recover(now),
             Stage::Idle(at) if at <= now.boot => self.begin(now),
+            Stage::Lapse => self.look_at_lapse(now),
             Stage::Ready => self.look_at_readiness(now),
+            Stage::Acks if self.is_forced_attempt() => self.look_at_forced_acks(now),
             Stage::Acks => self.look_at_acks(now),
             Stage::Settle if self.leases.acknowledged >= self.version => self.enter(Stage::Steady, now),
             _ if self.retry_at.is_some_and(|at| at <= now.boot) => {
@@ -286,13 +312,20 @@ impl Coordinator {
                     OwnershipClose { turn: self.turn(attempt), buckets: self.moving(), owner_epoch: attempt };
                 self.call(Call::Close(close));
             }
+            Stage::Cut => self.cut(attempt),
+            Stage::Admit => self.queue.push_back(Purpose::Admit),
+            Stage::AdmitStatus => self.call(Call::Status),
+            Stage::AdmitClose => self.close_for_admission(),
+            Stage::AdmitReverse => self.wait_mark(Direction::Reverse, now),
+            Stage::AdmitVerify => self.call(Call::Verify),
+            Stage::Admitted => self.queue.push_back(Purpose::Admitted),
             Stage::Open | Stage::Undo => self.next_command(now),
             Stage::Freeze => self.queue.push_back(Purpose::Freeze { to }),
             Stage::Flip => self.queue.push_back(Purpose::Flip),
             Stage::Steady => self.queue.push_back(Purpose::Steady),
             Stage::Restoring => self.queue.push_back(Purpose::Restoring),
             Stage::Restored => self.queue.push_back(Purpose::Restored),
-            Stage::Idle(_) | Stage::Ready | Stage::Acks | Stage::Gates => {}
+            Stage::Idle(_) | Stage::Lapse | Stage::Ready | Stage::Acks | Stage::Gates => {}
             Stage::Settle | Stage::Deposed(_) => {}
         }
     }
@@ -309,7 +342,9 @@ impl Coordinator {
             (Stage::Probe, Answer::Gates(gates)) => self.probed(gates, now),
             (Stage::ProbeRelease, Answer::Released) => self.probe_released(now),
             (Stage::Take, Answer::Gates(gates)) => self.gates_taken(gates, now),
+            (Stage::Mark, Answer::Applied(true)) if self.is_forced_attempt() => self.enter(Stage::Cut, now),
             (Stage::Mark, Answer::Applied(true)) => self.enter(Stage::Forward, now),
+            (Stage::Cut, Answer::Cut(off)) => self.cut_off(off, now),
             (Stage::Close, Answer::Applied(true)) => self.enter(Stage::Reverse, now),
             (Stage::Mark | Stage::Close, Answer::Applied(false)) => {
                 self.restore("a guard refused the attempt's turn".into(), now);
@@ -317,8 +352,15 @@ impl Coordinator {
             (Stage::Forward | Stage::Reverse, Answer::Reached(true)) => self.mark_reached(now),
             (Stage::Forward | Stage::Reverse, Answer::Reached(false)) => self.mark_missed(None, now),
             (Stage::Forward, Answer::Parked(parked)) => self.restore(words::parked(&parked), now),
+            (Stage::AdmitStatus, Answer::Status(status)) => self.admission_status(&status, now),
+            (Stage::AdmitClose, Answer::Applied(true)) => self.enter(Stage::AdmitReverse, now),
+            (Stage::AdmitReverse, Answer::Reached(true)) => self.enter(Stage::AdmitVerify, now),
+            (Stage::AdmitReverse, Answer::Reached(false)) => {
+                self.refuse("the monolith's side has not read the service's outbox to its end".into(), now);
+            }
+            (Stage::AdmitVerify, Answer::Verified(report)) => self.compared(&report, now),
             (Stage::Open | Stage::Undo, Answer::Applied(true)) => self.command_applied(now),
-            (Stage::Open | Stage::Undo, Answer::Applied(false)) => {
+            (Stage::Open | Stage::Undo | Stage::AdmitClose, Answer::Applied(false)) => {
                 self.depose("a guard has seen a later turn than this control's newest");
             }
             (Stage::Release, Answer::Released) => self.enter(Stage::Settle, now),
@@ -332,13 +374,16 @@ impl Coordinator {
         match self.stage {
             Stage::Recover(_) => {}
             Stage::Status | Stage::Ownership => self.refuse(cause, now),
+            Stage::AdmitStatus | Stage::AdmitClose | Stage::AdmitReverse | Stage::AdmitVerify => {
+                self.refuse(cause, now);
+            }
             Stage::Probe => {
                 self.draft.refusal = Some(cause);
                 self.enter(Stage::ProbeRelease, now);
             }
             Stage::ProbeRelease if self.tries >= limits::RELEASE_TRIES_MAX => self.refuse(cause, now),
             Stage::RestoreRelease if self.may_skip_release() => self.gates_released(now),
-            Stage::Take | Stage::Mark | Stage::Close => self.restore(cause, now),
+            Stage::Take | Stage::Mark | Stage::Cut | Stage::Close => self.restore(cause, now),
             Stage::Forward | Stage::Reverse => self.mark_missed(Some(cause), now),
             _ => self.retry(cause, now),
         }
@@ -412,6 +457,10 @@ impl Coordinator {
 /// The step's name in reports; what belongs to no attempt has none.
 fn step_name(stage: &Stage) -> Option<&'static str> {
     Some(match stage {
+        Stage::Lapse => "lapse",
+        Stage::Cut => "cut",
+        Stage::Admit | Stage::AdmitStatus | Stage::AdmitClose => "admit",
+        Stage::AdmitReverse | Stage::AdmitVerify | Stage::Admitted => "admit",
         Stage::Ready | Stage::Status | Stage::Ownership => "prepare",
         Stage::Probe | Stage::ProbeRelease => "probe",
         Stage::Freeze => "freeze",

@@ -189,6 +189,13 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input) {
+        // A lease that was granted while a commit was under way decides what follows from the commit.
+        let (view, _) = self.parts.grants.view(&self.parts.peers.capability);
+        if view != self.view {
+            self.view = view.clone();
+            let effects = self.coordinator.step(now(), Input::Leases(view));
+            self.execute(effects);
+        }
         let effects = self.coordinator.step(now(), input);
         self.execute(effects);
         let status = Arc::new(self.coordinator.status(now()));

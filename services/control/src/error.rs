@@ -32,7 +32,7 @@ pub enum Fault {
     #[error("capability `{0}` is not declared")]
     UnknownCapability(String),
     /// There is no such command.
-    #[error("`{0}` is not advance, rollback, pause or resume")]
+    #[error("`{0}` is not advance, rollback, force, pause or resume")]
     UnknownAction(String),
     /// The wish is refused.
     #[error("{0}")]
@@ -43,6 +43,12 @@ pub enum Fault {
     /// The lease is refused.
     #[error("{}", lease_words(*.0))]
     Lease(Refused),
+    /// The capability's service is given up.
+    #[error(
+        "the service of `{0}` was given up by a forced rollback and gets no lease until `banyan migration advance` \
+         has admitted it again"
+    )]
+    Barred(String),
     /// The journal fails.
     #[error("{0}")]
     Journal(#[from] journal::Fault),
@@ -69,6 +75,9 @@ impl From<Fault> for Problem {
             Fault::UnknownAction(_) => (StatusCode::NOT_FOUND, "unknown_action"),
             Fault::Rejected(Rejection::Percent(_)) => (StatusCode::BAD_REQUEST, "percent_out_of_range"),
             Fault::Rejected(Rejection::WrongDirection { .. }) => (StatusCode::CONFLICT, "wrong_direction"),
+            Fault::Rejected(Rejection::NoReason) => (StatusCode::BAD_REQUEST, "reason_missing"),
+            Fault::Rejected(Rejection::Forced) => (StatusCode::CONFLICT, "forced_rollback_runs"),
+            Fault::Barred(_) => (StatusCode::CONFLICT, "service_given_up"),
             Fault::Malformed(_) | Fault::Lease(Refused::Name) => {
                 (StatusCode::BAD_REQUEST, "malformed_request")
             }

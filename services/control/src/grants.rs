@@ -4,6 +4,7 @@ use crate::lease::{LeaseTerms, LeaseView, Leases, Refused};
 use crate::metrics;
 use banyan_core::protocol::lease::LeaseRequest;
 use banyan_runtime::clock::Boot;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -15,9 +16,12 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// No leases.
-    pub fn new(terms: LeaseTerms) -> Self {
-        Self { leases: Arc::new(Mutex::new(Leases::new(terms))), changes: Arc::new(watch::channel(0).0) }
+    /// No leases. `known` are the records of gateways that were there before the start.
+    pub fn new(terms: LeaseTerms, known: BTreeSet<String>) -> Self {
+        Self {
+            leases: Arc::new(Mutex::new(Leases::new(terms, known))),
+            changes: Arc::new(watch::channel(0).0),
+        }
     }
 
     /// Takes or renews a lease now. Whoever reads the table afterwards may grant it.
@@ -28,6 +32,11 @@ impl Grants {
         self.lock().renew(request, published, Boot::now())?;
         self.tell();
         Ok(())
+    }
+
+    /// Whether a gateway with this record has been seen.
+    pub fn knows(&self, record: &str) -> bool {
+        self.lock().knows(record)
     }
 
     /// Ends a lease that its holder gives back.

@@ -20,13 +20,14 @@ use banyan_core::protocol::migration::{AuditRecord, HandoverReport};
 use database::Database;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::watch;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_create_journal.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_create_journal.sql"), include_str!("../migrations/0002_add_cut.sql")];
 
 /// Why the journal does not do what it is asked.
 #[derive(Debug, Error)]
@@ -60,6 +61,7 @@ pub struct Journal {
     writer: Database<Writer>,
     reader: Database<Connection>,
     table: watch::Receiver<Arc<OwnershipTable>>,
+    barred: watch::Receiver<Arc<BTreeSet<String>>>,
 }
 
 /// What the journal holds at a start.
@@ -73,6 +75,8 @@ pub struct Opened {
     pub version: u64,
     /// The longest lease that may still be valid, in milliseconds.
     pub lease_ms: u64,
+    /// The records of gateways that were there and have not been given back.
+    pub gateways: BTreeSet<String>,
     /// The capabilities that were asked for, with their newest reports.
     pub capabilities: BTreeMap<String, (Durable, Option<HandoverReport>)>,
 }
@@ -97,6 +101,7 @@ struct Writer {
     term: u64,
     handovers_kept_max: u64,
     table: watch::Sender<Arc<OwnershipTable>>,
+    barred: watch::Sender<Arc<BTreeSet<String>>>,
 }
 
 impl Journal {
@@ -126,25 +131,34 @@ impl Journal {
             };
             capabilities.insert(name.clone(), (durable, history::newest(&transaction, name)?));
         }
+        let gateways = history::gateways(&transaction)?;
         transaction.commit()?;
         let tables = capabilities.iter().map(|(name, (durable, _))| (name.clone(), durable.table.clone()));
         let table = OwnershipTable { version, capabilities: tables.collect() };
         let (publish, table) = watch::channel(Arc::new(table));
+        let given_up = capabilities.iter().filter(|(_, (durable, _))| durable.is_barred());
+        let (bar, barred) = watch::channel(Arc::new(given_up.map(|(name, _)| name.clone()).collect()));
         let handovers_kept_max = open.handovers_kept_max;
-        let writer = Writer { connection, term, handovers_kept_max, table: publish };
+        let writer = Writer { connection, term, handovers_kept_max, table: publish, barred: bar };
         let journal = Self {
             handovers_kept_max,
             writer: Database::start("journal", writer)?,
             reader: Database::start("journal-reader", database::connect(open.path)?)?,
             table,
+            barred,
         };
         let lease_ms = earlier_ms.max(open.lease_ms);
-        Ok(Opened { journal, term, version, lease_ms, capabilities })
+        Ok(Opened { journal, term, version, lease_ms, gateways, capabilities })
     }
 
     /// The newest durable table, and news of it.
     pub fn table(&self) -> watch::Receiver<Arc<OwnershipTable>> {
         self.table.clone()
+    }
+
+    /// The capabilities whose service gets no lease, as the newest commits have it.
+    pub fn barred(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.barred.borrow())
     }
 
     /// Commits; the version of the table with it.
@@ -156,12 +170,22 @@ impl Journal {
         self.writer
             .run(move |writer| {
                 let version = writer.commit(&name, &commit, at_ms)?;
+                writer.bar(&name, commit.next.is_barred());
                 if commit.version == VersionChange::Next {
                     writer.publish(name, &commit.next, version);
                 }
                 Ok(version)
             })
             .await
+    }
+
+    /// A gateway's record is there, or has been given back.
+    ///
+    /// # Errors
+    /// The journal fails.
+    pub async fn note_gateway(&self, record: &str, is_there: bool) -> Result<(), Fault> {
+        let record = record.to_owned();
+        self.writer.run(move |writer| history::note_gateway(&writer.connection, &record, is_there)).await
     }
 
     /// The newest reports of a capability, newest first.
@@ -214,6 +238,19 @@ impl Writer {
         }
         transaction.commit()?;
         Ok(version)
+    }
+
+    /// Before the coordinator hears of the commit: from then on a service that gets a lease has been seen.
+    fn bar(&self, name: &str, is_barred: bool) {
+        if self.barred.borrow().contains(name) != is_barred {
+            let mut barred = BTreeSet::clone(&self.barred.borrow());
+            if is_barred {
+                barred.insert(name.to_owned());
+            } else {
+                barred.remove(name);
+            }
+            self.barred.send_replace(Arc::new(barred));
+        }
     }
 
     fn publish(&self, name: String, durable: &Durable, version: u64) {

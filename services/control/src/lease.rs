@@ -5,9 +5,10 @@
 //! never invents one; a version that control has not published acknowledges nothing.
 
 use banyan_core::BucketSet;
+use banyan_core::protocol::exposure::Answers;
 use banyan_core::protocol::lease::{LeaseKind, LeaseRequest};
 use banyan_runtime::clock::Boot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The longest name of a holder, in bytes.
@@ -18,6 +19,7 @@ const HOLDER_BYTES_MAX: usize = 200;
 pub struct Leases {
     terms: LeaseTerms,
     holders: BTreeMap<String, Lease>,
+    known: BTreeSet<String>,
 }
 
 /// How leases are granted.
@@ -38,6 +40,8 @@ struct Lease {
     until: Boot,
     seen_version: u64,
     undrained: BTreeMap<String, BucketSet>,
+    answers: BTreeMap<String, Answers>,
+    degraded: BTreeMap<String, u64>,
 }
 
 /// Why a lease is not granted.
@@ -60,18 +64,38 @@ pub struct LeaseView {
     pub silent: Option<String>,
     /// Buckets of the capability with a write in flight from before the acknowledged version.
     pub undrained: BucketSet,
+    /// Whether a lease of the capability's service counts.
+    pub serving: bool,
+    /// What gateways have acknowledged for a service that is given up, with their newest versions.
+    pub answers: Vec<Answers>,
+    /// A gateway that has not said so with its newest version.
+    pub unanswered: Option<String>,
+    /// Records of gateways that were there, have not given their lease back, and have none.
+    pub gone: Vec<String>,
+    /// Writes that were acknowledged though the monolith had not committed them in time.
+    pub degraded: u64,
 }
 
 impl Default for LeaseView {
     fn default() -> Self {
-        Self { acknowledged: u64::MAX, slowest: None, silent: None, undrained: BucketSet::empty() }
+        Self {
+            acknowledged: u64::MAX,
+            slowest: None,
+            silent: None,
+            undrained: BucketSet::empty(),
+            serving: false,
+            answers: Vec::new(),
+            unanswered: None,
+            gone: Vec::new(),
+            degraded: 0,
+        }
     }
 }
 
 impl Leases {
-    /// No leases.
-    pub fn new(terms: LeaseTerms) -> Self {
-        Self { terms, holders: BTreeMap::new() }
+    /// No leases. `known` are the records of gateways that were there before the start.
+    pub fn new(terms: LeaseTerms, known: BTreeSet<String>) -> Self {
+        Self { terms, holders: BTreeMap::new(), known }
     }
 
     /// Takes or renews a lease at the receipt of its request; `published` is the newest version that a
@@ -94,25 +118,50 @@ impl Leases {
             until: now,
             seen_version,
             undrained: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            degraded: BTreeMap::new(),
         });
+        if request.kind == LeaseKind::Gateway {
+            self.known.insert(record_of(&request.holder).to_owned());
+        }
         lease.heard = now;
         lease.until = now.plus(self.terms.lease + self.terms.margin);
         if seen_version >= lease.seen_version {
             lease.seen_version = seen_version;
             lease.undrained.clone_from(&request.undrained);
+            lease.answers.clone_from(&request.answers);
+            lease.degraded.clone_from(&request.degraded);
         }
         Ok(())
+    }
+
+    /// Whether a gateway with this record has been seen.
+    pub fn knows(&self, record: &str) -> bool {
+        self.known.contains(record)
     }
 
     /// Ends a lease that its holder gives back.
     pub fn give_back(&mut self, holder: &str) {
         self.holders.remove(holder);
+        self.known.remove(record_of(holder));
+    }
+
+    fn gone(&self) -> Vec<String> {
+        let gateways = self.holders.iter().filter(|(_, lease)| lease.kind == LeaseKind::Gateway);
+        let there: BTreeSet<&str> = gateways.map(|(holder, _)| record_of(holder)).collect();
+        self.known.iter().filter(|record| !there.contains(record.as_str())).cloned().collect()
     }
 
     /// What the coordinator of a capability sees.
     pub fn view(&mut self, capability: &str, now: Boot) -> LeaseView {
         self.expire(now);
-        let mut view = LeaseView::default();
+        let serves =
+            |lease: &Lease| matches!(&lease.kind, LeaseKind::Service { capability: of } if of == capability);
+        let mut view = LeaseView {
+            serving: self.holders.values().any(serves),
+            gone: self.gone(),
+            ..LeaseView::default()
+        };
         for (holder, lease) in self.holders.iter().filter(|(_, l)| l.kind == LeaseKind::Gateway) {
             if lease.seen_version < view.acknowledged {
                 view.acknowledged = lease.seen_version;
@@ -125,6 +174,11 @@ impl Leases {
             if let Some(undrained) = lease.undrained.get(capability) {
                 view.undrained = view.undrained.union(undrained);
             }
+            match lease.answers.get(capability) {
+                Some(answers) => view.answers.push(answers.clone()),
+                None => view.unanswered = Some(holder.clone()),
+            }
+            view.degraded += lease.degraded.get(capability).copied().unwrap_or_default();
         }
         view
     }
@@ -146,17 +200,26 @@ impl Leases {
     }
 }
 
+/// Which record of acknowledged writes a gateway keeps: the name of its holder up to the first dot. It stays
+/// the same when the gateway is started anew.
+pub fn record_of(holder: &str) -> &str {
+    holder.split('.').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use banyan_core::Bucket;
 
     fn leases() -> Leases {
-        Leases::new(LeaseTerms {
-            lease: Duration::from_millis(3000),
-            margin: Duration::from_millis(300),
-            holders_max: 2,
-        })
+        Leases::new(
+            LeaseTerms {
+                lease: Duration::from_millis(3000),
+                margin: Duration::from_millis(300),
+                holders_max: 2,
+            },
+            BTreeSet::new(),
+        )
     }
 
     fn at(ms: u64) -> Boot {
@@ -171,6 +234,8 @@ mod tests {
             seen_version,
             undrained: BTreeMap::from([("mail".into(), buckets)]),
             wait_ms: 0,
+            answers: BTreeMap::new(),
+            degraded: BTreeMap::new(),
         }
     }
 
@@ -185,7 +250,8 @@ mod tests {
         assert_eq!(view.undrained.to_string(), "1-2");
         assert!(leases.view("other", at(1000)).undrained.is_empty());
         assert_eq!(leases.view("mail", at(3299)).acknowledged, 5);
-        assert_eq!(leases.view("mail", at(4300)), LeaseView::default());
+        let gone = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(leases.view("mail", at(4300)), LeaseView { gone, ..LeaseView::default() });
     }
 
     #[test]
@@ -226,8 +292,21 @@ mod tests {
         let mut leases = leases();
         let kind = LeaseKind::Service { capability: "mail".into() };
         leases.renew(&LeaseRequest { kind, ..request("s", 0, &[1]) }, 9, at(0)).unwrap();
-        assert_eq!(leases.view("mail", at(0)), LeaseView::default());
+        assert_eq!(leases.view("mail", at(0)), LeaseView { serving: true, ..LeaseView::default() });
         assert_eq!(leases.count(at(0)), (0, 1));
+        assert!(!leases.view("other", at(0)).serving && !leases.view("mail", at(3300)).serving);
+    }
+
+    #[test]
+    fn a_gateway_is_gone_until_its_record_is_there_again() {
+        let mut leases = leases();
+        leases.renew(&request("r1.a", 7, &[]), 9, at(0)).unwrap();
+        assert_eq!(leases.view("mail", at(1)).gone, Vec::<String>::new());
+        assert_eq!(leases.view("mail", at(4000)).gone, ["r1"]);
+        leases.renew(&request("r1.b", 7, &[]), 9, at(4000)).unwrap();
+        assert_eq!(leases.view("mail", at(4000)).gone, Vec::<String>::new());
+        leases.give_back("r1.b");
+        assert_eq!(leases.view("mail", at(4000)).gone, Vec::<String>::new());
     }
 
     #[test]

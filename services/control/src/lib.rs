@@ -68,7 +68,8 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     let opened = open(&config, &deps).await?;
     let (lease, margin) =
         (Duration::from_millis(config.lease_ms), Duration::from_millis(config.lease_margin_ms));
-    let grants = Grants::new(LeaseTerms { lease, margin, holders_max: config.leases_max });
+    let grants =
+        Grants::new(LeaseTerms { lease, margin, holders_max: config.leases_max }, opened.gateways.clone());
     let leases_until = Boot::now().plus(Duration::from_millis(opened.lease_ms) + margin);
     let mut coordinators = BTreeMap::new();
     for capability in deps.capabilities.iter() {

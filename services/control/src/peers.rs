@@ -3,10 +3,15 @@
 //! No call is repeated here, and every failure is an [`Answer::Failed`]: what it means depends on the step.
 
 use crate::coordinator::effect::{Answer, Call};
-use banyan_core::protocol::monolith::{Applied, MarkReached};
+use banyan_core::protocol::monolith::{Applied, MarkReached, OfCapability};
 use banyan_runtime::client::{CallError, RoleClient};
 use std::future::Future;
 use std::time::Duration;
+
+/// How long the outbox of a service that is given up may be tried for, in milliseconds.
+const CUT_MS_MAX: u64 = 3000;
+/// How long a comparison of both sides may take, in milliseconds.
+const VERIFY_MS_MAX: u64 = 120_000;
 
 /// The roles that a capability's coordinator calls.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ impl Peers {
         let asked_ms = match &call {
             Call::TakeGates(take) => take.patience_ms,
             Call::WaitMark(wait) => wait.wait_ms,
+            Call::Cut(_) => CUT_MS_MAX,
+            Call::Verify => VERIFY_MS_MAX,
             _ => 0,
         };
         let bound = self.call_max + Duration::from_millis(asked_ms);
@@ -49,6 +56,11 @@ impl Peers {
                 Answer::Released
             }
             Call::SetFence(set) => applied(sync.post("/v1/fence/set", &set).await?),
+            Call::Cut(cut) => Answer::Cut(sync.post("/v1/reverse/cut", &cut).await?),
+            Call::Verify => {
+                let of = OfCapability { capability: self.capability.clone() };
+                Answer::Verified(sync.post("/v1/verify", &of).await?)
+            }
             Call::WaitMark(wait) => {
                 let MarkReached { reached, dead_letters } = sync.post("/v1/marks/wait", &wait).await?;
                 if dead_letters.is_empty() { Answer::Reached(reached) } else { Answer::Parked(dead_letters) }

@@ -22,7 +22,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use banyan_core::protocol::POSITION;
+use banyan_core::protocol::{INCARNATION, POSITION};
 use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::observe::TRACEPARENT;
 use banyan_runtime::secrets::RoleToken;
@@ -44,6 +44,8 @@ pub struct Service {
     pub readers: Readers,
     /// The events.
     pub outbox: Outbox,
+    /// Which outbox it is.
+    pub incarnation: HeaderValue,
     /// Whether the service may write what it owns.
     pub lease: Lease,
     /// Checks internal tokens.
@@ -88,7 +90,9 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
     trace::current().map(|context| context.to_string()).or_else(|| input::text(headers, TRACEPARENT))
 }
 
-fn with_position(mut answer: Response, position: u64) -> Response {
+/// Tells the gateway which event of which outbox the answer stands behind.
+fn with_position(mut answer: Response, (service, position): (&Service, u64)) -> Response {
     answer.headers_mut().insert(POSITION, HeaderValue::from(position));
+    answer.headers_mut().insert(INCARNATION, service.incarnation.clone());
     answer
 }

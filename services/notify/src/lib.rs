@@ -20,12 +20,13 @@ mod store;
 mod worker;
 
 use axum::Router;
+use axum::http::HeaderValue;
 use banyan_core::Capability;
 use banyan_core::capability::TableRole;
 use banyan_runtime::client::RoleClient;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
-use banyan_store::{Database, Lease, Limits, Outbox, Shell};
+use banyan_store::{Database, Fault, Lease, Limits, Outbox, Shell};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -72,6 +73,9 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     let smtp = worker::smtp::Smtp::new(&config, links.clone()).map_err(StartError::Config)?;
     let database = Database::open(&deps.data_dir.join(FILE), store::MIGRATIONS)?;
     let readers = database.readers(config.readers)?;
+    let incarnation = readers.read(banyan_store::outbox::incarnation).await?;
+    let incarnation = HeaderValue::try_from(incarnation)
+        .map_err(|_| StartError::Database(Fault::Data("the incarnation is no header".into())))?;
     let left = readers.read(store::reads::claims).await?;
     let (lease, signals) = (Lease::new(), store::Signals::default());
     let ids_low = config.ids_block_size / 3;
@@ -110,6 +114,7 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     metrics::begin();
     spawn(&deps.tasks, (sender, left, config.mail_concurrency), (leaser, keeper));
     let service = api::Service {
+        incarnation,
         outbox: Outbox::new(readers.clone(), shell.head()),
         shell,
         readers,

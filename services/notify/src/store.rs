@@ -173,12 +173,16 @@ impl NotifyCore {
         context: &mut Context<'_>,
     ) -> Result<Decision, Rejection> {
         let applied = |applied| Decision::of(Vec::new(), Answer::Applied(applied));
-        let is_open = |bucket| context.open_in(bucket).is_some();
-        let world =
-            forward::World { capability: &self.capability, leased: context.leased, is_open: &is_open };
+        let taken = forward::Taken::default();
+        let is_open = |bucket| context.open_in(bucket).is_some_and(|epoch| !taken.is_after(bucket, epoch));
+        let (capability, leased) = (&self.capability, context.leased);
+        let world = forward::World { capability, leased, is_open: &is_open, taken: &taken };
         match command {
             Command::Import(batch) => {
                 let (outcome, events) = forward::import(state, batch, &world)?;
+                for (buckets, owner_epoch) in taken.into_all() {
+                    context.withdraw(&buckets, owner_epoch);
+                }
                 Ok(Decision::of(events, Answer::Imported(outcome)))
             }
             Command::RetryLetter(id) => Ok(Decision::of(forward::retry(state, *id, &world)?, Answer::Done)),

@@ -1,15 +1,19 @@
 //! The routes, all for roles. Translates, never decides.
 
 use crate::capture::Capture;
+use crate::conflicts::{self, Decision};
 use crate::error::Fault;
 use crate::fence::{self, Installed};
+use crate::reverse::cut;
 use crate::{blocks, status, verify};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use banyan_core::BucketSet;
+use banyan_core::protocol::conflict::{Conflict, Settle};
+use banyan_core::protocol::exposure::{CutOff, ReverseCut, Reversed};
 use banyan_core::protocol::import::ImportState;
 use banyan_core::protocol::monolith::{
     Applied, BlockRequest, Direction, FenceSet, GatesRelease, GatesTake, GatesTaken, IdBlock, MarkReached,
@@ -17,6 +21,7 @@ use banyan_core::protocol::monolith::{
 };
 use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +48,12 @@ pub fn router(captures: Captures, token: &RoleToken) -> Router {
         .route("/v1/gates/release", post(gates_release))
         .route("/v1/fence/set", post(fence_set))
         .route("/v1/marks/wait", post(marks_wait))
+        .route("/v1/reverse", get(reversed))
+        .route("/v1/conflicts", get(conflicts_list))
+        .route("/v1/conflicts/{id}", get(conflict_show))
+        .route("/v1/conflicts/{id}/replay", post(conflict_replay))
+        .route("/v1/conflicts/{id}/discard", post(conflict_discard))
+        .route("/v1/reverse/cut", post(reverse_cut))
         .route("/v1/verify", post(verify_all))
         .route("/v1/blocks", post(block))
         .route("/v1/fence/install", post(fence_install))
@@ -100,6 +111,62 @@ async fn marks_wait(State(all): State<Captures>, request: Body<MarkWait>) -> Ans
         dead_letters = state.dead_letter_buckets.intersection(&wait.buckets);
     }
     Ok(Json(MarkReached { reached: reached && dead_letters.is_empty(), dead_letters }))
+}
+
+#[derive(Deserialize)]
+struct ReversedQuery {
+    capability: String,
+    past: Option<u64>,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+/// Waits until the position is another one than `past`.
+async fn reversed(
+    State(all): State<Captures>,
+    query: Result<Query<ReversedQuery>, QueryRejection>,
+) -> Answer<Reversed> {
+    let Query(query) = query.map_err(|rejection| Fault::Malformed(rejection.body_text()))?;
+    let mut position = all.of(&query.capability)?.reverse.position.subscribe();
+    let limit = Duration::from_millis(query.wait_ms).min(WAIT_MAX);
+    let moved = position.wait_for(|reversed| query.past != Some(reversed.position));
+    // Without news the answer is what it was.
+    let _ = tokio::time::timeout(limit, moved).await.map(|_| ());
+    let reversed = position.borrow().clone();
+    Ok(Json(reversed))
+}
+
+async fn reverse_cut(State(all): State<Captures>, request: Body<ReverseCut>) -> Answer<CutOff> {
+    let command = body(request)?;
+    answer(cut::cut(all.of(&command.capability)?, &command).await)
+}
+
+async fn conflicts_list(State(all): State<Captures>, request: Asked) -> Answer<Vec<Conflict>> {
+    let Query(of) = request.map_err(|rejection| Fault::Malformed(rejection.body_text()))?;
+    answer(conflicts::list(all.of(&of.capability)?).await)
+}
+
+async fn conflict_show(State(all): State<Captures>, Path(id): Path<u64>, request: Asked) -> Answer<Conflict> {
+    let Query(of) = request.map_err(|rejection| Fault::Malformed(rejection.body_text()))?;
+    answer(conflicts::show(all.of(&of.capability)?, id).await)
+}
+
+async fn conflict_replay(
+    State(all): State<Captures>,
+    Path(id): Path<u64>,
+    request: Body<Settle>,
+) -> Answer<Conflict> {
+    let settle = body(request)?;
+    answer(conflicts::settle(all.of(&settle.capability)?, id, (Decision::Replay, &settle)).await)
+}
+
+async fn conflict_discard(
+    State(all): State<Captures>,
+    Path(id): Path<u64>,
+    request: Body<Settle>,
+) -> Answer<Conflict> {
+    let settle = body(request)?;
+    answer(conflicts::settle(all.of(&settle.capability)?, id, (Decision::Discard, &settle)).await)
 }
 
 async fn verify_all(State(all): State<Captures>, request: Body<OfCapability>) -> Answer<VerifyReport> {

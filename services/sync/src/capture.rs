@@ -8,6 +8,7 @@ use crate::error::Fault;
 use crate::fence::gates::Gates;
 use crate::marks::Marks;
 use banyan_core::Capability;
+use banyan_core::protocol::exposure::Reversed;
 use banyan_core::protocol::import::ImportState;
 use banyan_core::protocol::monolith::VerifyReport;
 use banyan_runtime::client::{CallError, RoleClient};
@@ -72,7 +73,7 @@ pub struct Reversal {
     /// The newest lag, in milliseconds.
     pub lag_ms: AtomicU64,
     /// The outbox position that the monolith holds.
-    pub position: watch::Sender<u64>,
+    pub position: watch::Sender<Reversed>,
 }
 
 impl Capture {
@@ -102,7 +103,7 @@ impl Capture {
             reverse: Reversal {
                 live: AtomicBool::new(false),
                 lag_ms: AtomicU64::new(0),
-                position: watch::channel(0).0,
+                position: watch::channel(Reversed::default()).0,
             },
             decided: Mutex::default(),
             fence: Slot::new(database, crate::fence::set::settings()),

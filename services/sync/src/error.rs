@@ -2,6 +2,7 @@
 
 use crate::database::{DatabaseFault, code};
 use axum::http::StatusCode;
+use banyan_core::Bucket;
 use banyan_runtime::client::CallError;
 use banyan_runtime::http::Problem;
 use thiserror::Error;
@@ -68,6 +69,17 @@ pub enum Fault {
         /// Why.
         cause: String,
     },
+    /// There is no such conflict, or it is settled.
+    #[error("there is no open conflict {0}")]
+    UnknownConflict(u64),
+    /// A conflict is replayed only at the monolith.
+    #[error("bucket {bucket} of `{capability}` is not the monolith's; roll back first")]
+    NotMonoliths {
+        /// The capability.
+        capability: String,
+        /// The bucket.
+        bucket: Bucket,
+    },
     /// The request cannot be read.
     #[error("{0}")]
     Malformed(String),
@@ -89,6 +101,8 @@ impl From<Fault> for Problem {
             Fault::StaleTurn(_) => (StatusCode::CONFLICT, "stale_turn"),
             Fault::FenceLocked { .. } => (StatusCode::SERVICE_UNAVAILABLE, "fence_locked"),
             Fault::ServiceOwns { .. } => (StatusCode::CONFLICT, "service_owns"),
+            Fault::UnknownConflict(_) => (StatusCode::NOT_FOUND, "conflict_not_found"),
+            Fault::NotMonoliths { .. } => (StatusCode::CONFLICT, "not_monoliths"),
             Fault::NoBlock { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_block"),
             Fault::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
         };

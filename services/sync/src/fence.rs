@@ -17,7 +17,7 @@ use banyan_core::BucketSet;
 ///
 /// A join, so that each row is looked up by its whole primary key. A long `IN (…)` leaves the optimizer the
 /// choice to read all rows of the capability instead, and then rows of other buckets count as locked.
-fn rows(table: OwnTable, capability: &str, buckets: &BucketSet) -> String {
+pub fn rows(table: OwnTable, capability: &str, buckets: &BucketSet) -> String {
     let numbers = buckets.iter().map(|b| b.to_string()).collect::<Vec<_>>().join(",");
     format!(
         "JSON_TABLE('[{numbers}]', '$[*]' COLUMNS (bucket SMALLINT UNSIGNED PATH '$')) AS wanted

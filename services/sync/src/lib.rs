@@ -4,7 +4,7 @@
 //! `schema` and `literal` the mapping of values; `own` Banyan's tables in the monolith; `binlog` whole
 //! transactions; `forward` to the service, with `copy` in the same stream; `reverse` the outbox back;
 //! `heartbeat`, `marks`, `status` how the streams stand; `fence` gates, guards and triggers; `blocks` ids;
-//! `verify` both sides compared; [`preflight`] what the database needs; `api` the routes.
+//! `verify` both sides compared; `conflicts` what came too late; [`preflight`] what the database needs; `api` the routes.
 //!
 //! Invariants: a position and its effect are one transaction, in both directions; what is not understood
 //! stops a stream and is said, never skipped; gates are never waited for in a lock queue; a fence command
@@ -15,6 +15,7 @@ mod binlog;
 mod blocks;
 mod capture;
 pub mod config;
+mod conflicts;
 mod copy;
 mod database;
 mod error;

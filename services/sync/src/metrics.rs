@@ -89,7 +89,7 @@ pub fn streams(capture: &Capture) {
         STREAM_LAG.with_label_values(&[name, direction]).set(lag_ms as f64 / 1000.0);
         STREAM_LIVE.with_label_values(&[name, direction]).set(i64::from(live));
     }
-    let position = *reverse.position.borrow();
+    let position = reverse.position.borrow().position;
     OUTBOX_POSITION.with_label_values(&[name]).set(i64::try_from(position).unwrap_or(i64::MAX));
 }
 

@@ -84,6 +84,24 @@ pub const BLOCK: OwnTable = OwnTable {
     columns: &[("capability", NAME), ("table_name", NAME), ("first_id", NUMBER), ("last_id", NUMBER)],
     key: "capability, table_name, last_id",
 };
+/// Events of the service that came after the monolith had taken over without it.
+pub const CONFLICT: OwnTable = OwnTable {
+    name: "banyan_conflict",
+    columns: &[
+        ("id", "BIGINT UNSIGNED NOT NULL AUTO_INCREMENT"),
+        ("capability", NAME),
+        ("incarnation", NAME),
+        ("position", NUMBER),
+        ("bucket", BUCKET),
+        ("event", JSON),
+        ("queued_at", "DATETIME(3) NOT NULL"),
+        ("settled_at", "DATETIME(3) NULL"),
+        ("settled_how", "VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NULL"),
+        ("settled_by", "VARCHAR(200) CHARACTER SET utf8mb4 NULL"),
+        ("reason", "VARCHAR(2000) CHARACTER SET utf8mb4 NULL"),
+    ],
+    key: "id",
+};
 /// Heartbeats and the bounds of copy chunks.
 pub const HEARTBEAT: OwnTable = OwnTable {
     name: "banyan_heartbeat",
@@ -96,7 +114,7 @@ pub const HEARTBEAT: OwnTable = OwnTable {
 };
 
 /// The tables that the streams need.
-pub const OF_STREAMS: [OwnTable; 2] = [TAG, HEARTBEAT];
+pub const OF_STREAMS: [OwnTable; 3] = [TAG, HEARTBEAT, CONFLICT];
 /// The tables that the fence needs.
 pub const OF_FENCE: [OwnTable; 5] = [GATE, FENCE, GUARD, INTENT, BLOCK];
 

@@ -5,16 +5,18 @@
 //! is lost or the process is killed. An event that cannot be written stops the stream with a fault and is
 //! tried again: nothing is left out.
 
-mod plan;
+pub mod cut;
+pub mod plan;
 
 use crate::capture::Capture;
 use crate::database::DatabaseFault;
 use crate::error::Fault;
 use crate::forward::traces::TRACER;
 use crate::metrics::{LAG_SECONDS, REVERSED};
-use crate::own::TAG;
+use crate::own::{CONFLICT, TAG};
+use banyan_core::protocol::exposure::Reversed;
 use banyan_core::protocol::monolith::Direction;
-use banyan_core::protocol::target::OutboxPage;
+use banyan_core::protocol::target::{OutboxEvent, OutboxPage};
 use banyan_runtime::client::CallError;
 use banyan_runtime::tasks::Shutdown;
 use banyan_runtime::trace::{Kind, SpanContext};
@@ -57,6 +59,8 @@ enum ReverseFault {
              has lost events; restore its newest database"
     )]
     Regressed { head: u64, position: u64 },
+    #[error("a forced rollback is under way: the service's events wait for its end")]
+    Forced,
     #[error("the tag row was changed by another applier; beginning anew")]
     Overtaken,
     #[error("outbox events {first} to {last} cannot be written to the monolith: {cause}")]
@@ -69,6 +73,12 @@ struct Tag {
     incarnation: String,
     position: u64,
     term: u64,
+}
+
+impl Tag {
+    fn reversed(&self) -> Reversed {
+        Reversed { incarnation: self.incarnation.clone(), position: self.position }
+    }
 }
 
 /// Carries events until shutdown.
@@ -107,13 +117,22 @@ impl Reverse {
         let lock_wait = format!("SET SESSION innodb_lock_wait_timeout = {}", capture.config.lock_wait_s_max);
         let mut connection = capture.database.connect_with(&[lock_wait]).await?;
         TAG.create(&capture.database, &mut connection).await?;
+        CONFLICT.create(&capture.database, &mut connection).await?;
         let mut tag = self.read_tag(&mut connection, "").await?;
         loop {
-            let position = tag.as_ref().map_or(0, |tag| tag.position);
-            capture.reverse.position.send_replace(position);
+            let reversed = tag.as_ref().map(Tag::reversed).unwrap_or_default();
+            let position = reversed.position;
+            capture.reverse.position.send_replace(reversed);
             let page = self.page(position).await?;
+            let held = match check(&page, tag) {
+                Err(other) if cut::owns_nothing(capture, &mut connection).await? => {
+                    tracing::warn!(cause = %other, "the service owns nothing and begins with another database");
+                    tag = Some(self.begin_anew(&mut connection, &page).await?);
+                    continue;
+                }
+                held => held?,
+            };
             capture.reverse.live.store(true, Ordering::Relaxed);
-            let held = check(&page, tag)?;
             if page.events.is_empty() {
                 // Kept awake: the server drops connections that say nothing for long.
                 capture.database.bounded(connection.ping()).await?;
@@ -156,18 +175,29 @@ impl Reverse {
     async fn apply(&self, connection: &mut Conn, held: &Tag, page: &OutboxPage) -> Result<Tag, ReverseFault> {
         let (capture, begun) = (&self.capture, clock::instant());
         let catalog = capture.catalog().await?;
-        let (first, last) = (page.events[0].position, page.events[page.events.len() - 1].position);
-        let unwritable = |cause: String| ReverseFault::Unwritable { first, last, cause };
-        let plan = Plan::of(&catalog, &page.events).map_err(unwritable)?;
-        let now = Tag { position: last, ..held.clone() };
         capture.database.run(connection, "START TRANSACTION").await?;
         let locked = self.read_tag(connection, "FOR UPDATE").await?;
-        if locked.as_ref().is_some_and(|locked| locked != held) || (locked.is_none() && held.position > 0) {
+        let overtaken = match &locked {
+            Some(locked) if locked.incarnation.is_empty() => locked.term != held.term,
+            Some(locked) => locked != held,
+            None => held.position > 0,
+        };
+        if overtaken {
             return Err(ReverseFault::Overtaken);
         }
+        let sorted = cut::sort(capture, connection, (&page.events, held.term)).await?;
+        let taken = sorted.writes.len() + sorted.conflicts.len();
+        if taken == 0 {
+            capture.database.run(connection, "ROLLBACK").await?;
+            return Err(ReverseFault::Forced);
+        }
+        let (first, last) = (page.events[0].position, page.events[taken - 1].position);
+        let unwritable = |cause: String| ReverseFault::Unwritable { first, last, cause };
+        let plan = Plan::of(&catalog, &sorted.writes).map_err(unwritable)?;
+        let now = Tag { position: last, ..held.clone() };
         let set = format!(
             "INSERT INTO {} (capability, lane, incarnation, position, term)
-             VALUES ('{}', {LANE_EVENTS}, '{}', {}, {}) ON DUPLICATE KEY UPDATE position = VALUES(position)",
+             VALUES ('{}', {LANE_EVENTS}, '{}', {}, {}) ON DUPLICATE KEY UPDATE position = VALUES(position), incarnation = VALUES(incarnation)",
             TAG.name, capture.capability.name, now.incarnation, now.position, now.term
         );
         capture.database.run(connection, &set).await?;
@@ -179,11 +209,39 @@ impl Reverse {
                 fault => ReverseFault::Database(fault),
             })?;
         }
+        cut::keep(capture, connection, (&sorted.conflicts, &now.incarnation)).await?;
         failpoints::before("sync", "reverse");
         capture.database.run(connection, "COMMIT").await?;
         failpoints::after("sync", "reverse");
-        self.committed(page, &plan);
-        traced(&capture.capability.name, page, begun);
+        if !sorted.conflicts.is_empty() {
+            tracing::warn!(
+                events = sorted.conflicts.len(),
+                "events came too late; see `banyan conflicts list`"
+            );
+        }
+        self.committed(&page.events[..taken], &plan);
+        traced(&capture.capability.name, &page.events[..taken], begun);
+        Ok(now)
+    }
+
+    /// The service's new database is numbered from its own beginning, or from its end where it is an older
+    /// state of the same one.
+    async fn begin_anew(&self, connection: &mut Conn, page: &OutboxPage) -> Result<Tag, ReverseFault> {
+        let database = &self.capture.database;
+        database.run(connection, "START TRANSACTION").await?;
+        let locked = self.read_tag(connection, "FOR UPDATE").await?;
+        let same = locked.as_ref().is_some_and(|locked| locked.incarnation == page.incarnation);
+        let now = Tag {
+            incarnation: page.incarnation.clone(),
+            position: if same { page.head } else { 0 },
+            term: locked.map_or(0, |locked| locked.term),
+        };
+        let set = format!(
+            "UPDATE {} SET incarnation = '{}', position = {} WHERE capability = '{}' AND lane = {LANE_EVENTS}",
+            TAG.name, now.incarnation, now.position, self.capture.capability.name
+        );
+        database.run(connection, &set).await?;
+        database.run(connection, "COMMIT").await?;
         Ok(now)
     }
 
@@ -195,10 +253,10 @@ impl Reverse {
         }
     }
 
-    fn committed(&self, page: &OutboxPage, plan: &Plan) {
+    fn committed(&self, events: &[OutboxEvent], plan: &Plan) {
         let capture = &self.capture;
         let now = clock::unix_ms();
-        for event in &page.events {
+        for event in events {
             let ms = now.saturating_sub(event.committed_ms);
             capture.reverse.lag_ms.store(ms, Ordering::Relaxed);
             capture.lag.record_ms(ms as f64);
@@ -206,13 +264,13 @@ impl Reverse {
         }
         REVERSED.with_label_values(&["upsert"]).inc_by(plan.upserts);
         REVERSED.with_label_values(&["delete"]).inc_by(plan.deletes);
-        capture.marks.reach(Direction::Reverse, page.events.iter().filter_map(|event| event.mark));
+        capture.marks.reach(Direction::Reverse, events.iter().filter_map(|event| event.mark));
     }
 }
 
 /// A span for each event that belongs to a trace, since its transaction was begun.
-fn traced(capability: &str, page: &OutboxPage, begun: Instant) {
-    for event in &page.events {
+fn traced(capability: &str, events: &[OutboxEvent], begun: Instant) {
+    for event in events {
         let Some(parent) = event.traceparent.as_deref().and_then(SpanContext::parse) else { continue };
         let mut span = TRACER.begin("reverse", Kind::Consumer, Some(parent));
         span.begun(begun);
@@ -233,6 +291,7 @@ fn check(page: &OutboxPage, tag: Option<Tag>) -> Result<Tag, ReverseFault> {
     }
     match tag {
         None => Ok(Tag { incarnation: page.incarnation.clone(), position: 0, term: 0 }),
+        Some(tag) if tag.incarnation.is_empty() => Ok(Tag { incarnation: page.incarnation.clone(), ..tag }),
         Some(tag) if tag.incarnation != page.incarnation => Err(ReverseFault::OtherIncarnation {
             held: tag.incarnation,
             now: page.incarnation.clone(),

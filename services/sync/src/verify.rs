@@ -149,16 +149,16 @@ impl Pass<'_> {
     async fn settle(&self) -> Result<(), Fault> {
         let capture = self.capture;
         let beat = capture.beats.next();
-        reach(capture.beats.applied.subscribe(), beat).await;
-        let position = *capture.reverse.position.borrow();
+        reach(capture.beats.applied.subscribe(), |reached| *reached >= beat).await;
+        let position = capture.reverse.position.borrow().position;
         let path = format!("/v1/outbox?after={position}&limit=1&wait_ms=0");
         let page: OutboxPage = capture.service.get(&path).await?;
-        reach(capture.reverse.position.subscribe(), page.head).await;
+        reach(capture.reverse.position.subscribe(), |reached| reached.position >= page.head).await;
         Ok(())
     }
 }
 
-async fn reach(mut counter: watch::Receiver<u64>, wanted: u64) {
+async fn reach<T>(mut counter: watch::Receiver<T>, is_there: impl FnMut(&T) -> bool) {
     // A stream that does not get there is a fault of its own in the status.
-    let _ = tokio::time::timeout(SETTLE_MAX, counter.wait_for(|reached| *reached >= wanted)).await;
+    let _ = tokio::time::timeout(SETTLE_MAX, counter.wait_for(is_there)).await;
 }

@@ -1,5 +1,6 @@
 //! Gateways and services to control: leases, acknowledgements and the ownership table.
 
+use super::exposure::Answers;
 use crate::{BucketSet, OwnershipTable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,13 @@ pub struct LeaseRequest {
     pub undrained: BTreeMap<String, BucketSet>,
     /// How long control may keep the request open, at most a third of the lease.
     pub wait_ms: u64,
+    /// By capability of [`LeaseGrant::forced`]: writes that the holder has acknowledged and that the monolith
+    /// may not have. Said once no write of a moving bucket is in flight.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Answers>,
+    /// By capability: writes that were acknowledged though the other side had not committed them in time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub degraded: BTreeMap<String, u64>,
 }
 
 /// The kinds of lease holder.
@@ -43,6 +51,9 @@ pub struct LeaseGrant {
     pub version: u64,
     /// The table, where it is newer than `seen_version`.
     pub table: Option<OwnershipTable>,
+    /// The capabilities whose service is given up: gateways tell their [`LeaseRequest::answers`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<String>,
 }
 
 /// `DELETE /v1/leases/{holder}`: a drained holder gives its lease back; 204.

@@ -1,5 +1,6 @@
 //! The public control API: migrations, handovers, audit.
 
+use super::exposure::Exposure;
 use crate::{BucketSet, OwnerEpoch, Side};
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +31,32 @@ pub struct MigrationStatus {
     pub aborted: u64,
     /// The table's version.
     pub version: u64,
+    /// The forced rollback after which the service has not been admitted again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutStatus>,
+    /// Writes that gateways acknowledged though the monolith had not committed them in time
+    /// (`dual_write = "wait"`), since each of these gateways started.
+    #[serde(default)]
+    pub degraded_writes: u64,
 }
 
-/// `POST /v1/migrations/{capability}/advance` and `…/rollback`; answered by [`MigrationStatus`].
+/// A forced rollback.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutStatus {
+    /// When it was asked for, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Who asked for it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether an advance has asked to admit the service again.
+    pub readmitting: bool,
+    /// What the monolith did not have of the service when it took over.
+    pub exposure: Exposure,
+}
+
+/// `POST /v1/migrations/{capability}/advance`, `…/rollback` and `…/force` (a forced rollback, which needs a
+/// reason); answered by [`MigrationStatus`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MoveRequest {
     /// The wanted share in percent; without it, the next step up, or 0 for a rollback.
@@ -68,6 +92,9 @@ pub struct HandoverReport {
     pub hold_ms: u64,
     /// Duration by step, in the order they ran.
     pub steps: Vec<(String, u64)>,
+    /// For a forced rollback: what the monolith did not have of the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
 }
 
 /// How a handover stands.

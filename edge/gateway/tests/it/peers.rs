@@ -193,7 +193,7 @@ async fn renew(State(control): State<Control>, Json(request): Json<LeaseRequest>
     }
     let version = state.table.version;
     let table = (version > request.seen_version).then(|| state.table.clone());
-    Json(LeaseGrant { lease_ms: state.lease_ms, version, table }).into_response()
+    Json(LeaseGrant { lease_ms: state.lease_ms, version, table, forced: Vec::new() }).into_response()
 }
 
 async fn give_back(State(control): State<Control>, Path(holder): Path<String>) -> StatusCode {

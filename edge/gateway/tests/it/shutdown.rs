@@ -5,6 +5,7 @@ use banyan_runtime::client::RoleClient;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::Tasks;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -93,7 +94,7 @@ async fn a_gateway_that_does_not_finish_is_dropped_at_the_deadline() {
 }
 
 /// What a gateway is given that listens here, before nothing.
-pub fn deps(listen: SocketAddr) -> Deps {
+pub fn deps(listen: SocketAddr, data_dir: &Path) -> Deps {
     let token = RoleToken::new("t");
     let role = RoleClient::new("http://127.0.0.1:1", token.clone());
     Deps {
@@ -102,7 +103,9 @@ pub fn deps(listen: SocketAddr) -> Deps {
         session_cookie: "s".into(),
         capabilities: Arc::new([]),
         auth: role.clone(),
-        control: role,
+        control: role.clone(),
+        sync: role,
+        data_dir: data_dir.into(),
         tasks: Tasks::new(),
         token,
     }
@@ -112,7 +115,8 @@ pub fn deps(listen: SocketAddr) -> Deps {
 async fn what_cannot_work_fails_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world = World::start().await;
-    let deps = deps(taken.local_addr().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let deps = deps(taken.local_addr().unwrap(), data.path());
     let fault = async |config: Config, deps: Deps| match banyan_gateway::start(config, deps).await {
         Err(fault) => fault,
         Ok(_) => panic!("it started"),

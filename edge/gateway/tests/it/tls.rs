@@ -150,7 +150,8 @@ async fn certificates_that_cannot_be_used_fail_the_start() {
         (without, "shop.example.key"),
     ] {
         let config = Config { tls: Some(options), ..Config::default() };
-        let deps = crate::shutdown::deps("127.0.0.1:0".parse().unwrap());
+        let data = tempfile::tempdir().unwrap();
+        let deps = crate::shutdown::deps("127.0.0.1:0".parse().unwrap(), data.path());
         match banyan_gateway::start(config, deps).await {
             Err(fault @ StartError::Tls(_)) => assert!(fault.to_string().contains(named), "{named}: {fault}"),
             other => panic!("{named}: {:?}", other.err()),

@@ -108,6 +108,7 @@ pub struct Gateway {
     pub admin: RoleClient,
     pub tasks: Tasks,
     _stopping: [Stopping; 2],
+    _data: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -122,6 +123,7 @@ impl Gateway {
         let mut config = Config { workers: 2, groups: vec![payments()], ..Config::default() };
         change(&mut config);
         let address = free_address().await;
+        let data = tempfile::tempdir().unwrap();
         let deps = Deps {
             listen: address,
             monolith_url: urls.monolith,
@@ -129,6 +131,8 @@ impl Gateway {
             capabilities: Arc::new([notifications(&urls.service)]),
             auth: RoleClient::new(&auth, token.clone()),
             control: RoleClient::new(&control, token.clone()),
+            sync: RoleClient::new("http://127.0.0.1:9", token.clone()),
+            data_dir: data.path().into(),
             tasks: tasks.clone(),
             token: token.clone(),
         };
@@ -137,7 +141,7 @@ impl Gateway {
         let admin = RoleClient::new(&format!("http://{}", listener.local_addr().unwrap()), token);
         others.spawn("admin", OnError::Log, serve(listener, router, others.shutdown()));
         let _stopping = [Stopping(tasks.clone()), Stopping(others)];
-        Self { address, admin, tasks, _stopping }
+        Self { address, admin, tasks, _stopping, _data: data }
     }
 }
 

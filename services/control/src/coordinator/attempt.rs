@@ -44,8 +44,8 @@ impl Coordinator {
 
     /// The next instant at which [`Self::look_at_acks`] may decide otherwise without news.
     pub(super) fn next_patience(&self, now: Boot) -> Option<Boot> {
-        let limits = &self.start.limits;
-        let all = [limits.drain_patience, limits.drain_max, limits.ack_max];
+        let bounds = &self.start.limits;
+        let all = [bounds.drain_patience, bounds.drain_max, bounds.ack_max, limits::FORCED_ACK_MAX];
         all.into_iter().map(|patience| self.entered.plus(patience)).filter(|at| *at > now).min()
     }
 

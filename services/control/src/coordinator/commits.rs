@@ -7,7 +7,7 @@ use super::durable::{Attempt, Durable, Progress};
 use super::effect::{AuditEntry, Commit, Effect, EffectId, Now, VersionChange, WishId};
 use super::limits::backoff;
 use super::wish::{self, Wish};
-use super::{Coordinator, Gates, Stage, words};
+use super::{Coordinator, Gates, Stage, forced, words};
 use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport};
 use banyan_core::{BucketSet, Side};
 
@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Steady,
     Restoring,
     Restored,
+    Admit,
+    Admitted,
 }
 
 impl Purpose {
@@ -34,6 +36,8 @@ impl Purpose {
             Self::Steady => "steady",
             Self::Restoring => "restoring",
             Self::Restored => "restored",
+            Self::Admit => "admit",
+            Self::Admitted => "admitted",
         }
     }
 }
@@ -65,7 +69,7 @@ impl Coordinator {
         let mut next = self.durable.clone();
         let (mut audit, mut report) = (None, None);
         match purpose {
-            Purpose::Wish(id, wish) => return self.compose_wish(*id, wish),
+            Purpose::Wish(id, wish) => return self.compose_wish((*id, wish), now),
             Purpose::Freeze { to } => {
                 next.freeze(self.attempt_of_draft(*to, now));
                 self.timing.freeze(now.boot);
@@ -81,19 +85,37 @@ impl Coordinator {
                 report = Some(self.report(&attempt, HandoverOutcome::Restored, now));
             }
             Purpose::Flip => {
-                next.flip();
+                match self.exposed.take().filter(|_| self.is_forced_attempt()) {
+                    Some(exposure) => next.flip_with(exposure),
+                    None => next.flip(),
+                }
                 audit = next.attempt.as_ref().map(|attempt| record("handover.flip", attempt));
             }
             Purpose::Steady => {
                 let attempt = next.steady();
                 report = Some(self.report(&attempt, HandoverOutcome::Done, now));
             }
+            Purpose::Admit => next.admission(),
+            Purpose::Admitted => {
+                next.cut = None;
+                let detail = "the service may have a lease again".into();
+                audit = Some(AuditEntry {
+                    by: "control".into(),
+                    action: "migration.admit",
+                    detail,
+                    reason: String::new(),
+                });
+            }
         }
-        Some(Commit { step: purpose.step(), next, version: VersionChange::Next, audit, report })
+        let version = match purpose {
+            Purpose::Admit | Purpose::Admitted => VersionChange::Same,
+            _ => VersionChange::Next,
+        };
+        Some(Commit { step: purpose.step(), next, version, audit, report })
     }
 
-    fn compose_wish(&mut self, id: WishId, wish: &Wish) -> Option<Commit> {
-        match wish::decide(&self.durable, wish, &self.start.steps) {
+    fn compose_wish(&mut self, (id, wish): (WishId, &Wish), now: Now) -> Option<Commit> {
+        match wish::decide(&self.durable, wish, (&self.start.steps, now.unix_ms)) {
             Ok((next, audit)) => Some(Commit {
                 step: "wish",
                 next,
@@ -111,6 +133,7 @@ impl Coordinator {
     fn attempt_of_draft(&mut self, to: Side, now: Now) -> Attempt {
         self.notes.clear();
         self.gates = Gates::default();
+        self.exposed = None;
         Attempt {
             owner_epoch: self.durable.next_epoch(),
             to,
@@ -118,6 +141,8 @@ impl Coordinator {
             left: self.draft.left.clone(),
             causes: self.draft.causes.clone(),
             progress: Progress::Frozen,
+            forced: self.draft.forced,
+            exposure: None,
             connection_id: None,
             started_ms: self.draft.started_ms,
             frozen_ms: now.unix_ms,
@@ -152,6 +177,11 @@ impl Coordinator {
                 self.commands = self.open_commands();
                 self.enter(Stage::Open, now);
             }
+            Purpose::Admit => self.enter(Stage::AdmitStatus, now),
+            Purpose::Admitted => {
+                self.waiting.refusal = None;
+                self.enter(Stage::Idle(now.boot), now);
+            }
             Purpose::Steady => self.moved(ended, now),
             Purpose::Restored => self.unmoved(ended, now),
         }
@@ -162,11 +192,12 @@ impl Coordinator {
         self.wanted = self.durable.wanted();
         let pending = self.pending(Side::Service).union(&self.pending(Side::Monolith));
         self.waiting.wish(&pending);
-        if matches!(self.stage, Stage::Idle(_) | Stage::Ready) {
+        if matches!(self.stage, Stage::Idle(_) | Stage::Lapse | Stage::Ready) {
             self.waiting.refusal = None;
             self.enter(Stage::Idle(now.boot), now);
         }
         self.yield_to_wish(now);
+        self.give_up_on_service(now);
     }
 
     fn moved(&mut self, ended: Option<Attempt>, now: Now) {
@@ -196,7 +227,7 @@ impl Coordinator {
 }
 
 fn record(action: &'static str, attempt: &Attempt) -> AuditEntry {
-    let detail = format!(
+    let mut detail = format!(
         "owner epoch {}: {} from {} to {}, {} left behind",
         attempt.owner_epoch,
         words::count(attempt.buckets.len()),
@@ -204,5 +235,8 @@ fn record(action: &'static str, attempt: &Attempt) -> AuditEntry {
         attempt.to,
         attempt.left.len()
     );
+    if let Some(exposed) = forced::in_words(attempt) {
+        detail = format!("{detail}; {exposed}");
+    }
     AuditEntry { by: "control".into(), action, detail, reason: attempt.causes.join("; ") }
 }

@@ -3,8 +3,10 @@
 //! Invariants: buckets that are not `steady` are exactly those of the attempt; the owner changes in
 //! [`Durable::flip`] only; every attempt has an owner epoch above all before it.
 
+use super::forced::Cut;
 use banyan_core::bucket;
 use banyan_core::ownership::BucketTable;
+use banyan_core::protocol::exposure::Exposure;
 use banyan_core::{BucketSet, Holding, OwnerEpoch, Phase, Side};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,8 @@ pub struct Durable {
     pub handovers: u64,
     /// Handovers that were restored.
     pub aborted: u64,
+    /// The forced rollback after which the service has not been admitted again.
+    pub cut: Option<Cut>,
 }
 
 /// An attempt that has been frozen.
@@ -50,6 +54,12 @@ pub struct Attempt {
     pub started_ms: u64,
     /// When it was frozen, in milliseconds since 1970.
     pub frozen_ms: u64,
+    /// Whether it goes without the service.
+    #[serde(default)]
+    pub forced: bool,
+    /// For one that goes without the service, from the flip on: what the monolith does not have.
+    #[serde(default)]
+    pub exposure: Option<Exposure>,
 }
 
 /// How far an attempt has come, as the journal knows.
@@ -78,6 +88,7 @@ impl Durable {
             attempt: None,
             handovers: 0,
             aborted: 0,
+            cut: None,
         }
     }
 
@@ -168,7 +179,7 @@ impl Durable {
         attempt
     }
 
-    fn running(&mut self) -> &mut Attempt {
+    pub(super) fn running(&mut self) -> &mut Attempt {
         self.attempt.as_mut().expect("only a stage of a running attempt changes it")
     }
 

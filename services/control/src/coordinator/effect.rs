@@ -4,8 +4,11 @@ use super::durable::Durable;
 use super::wish::{Rejection, Wish};
 use crate::lease::LeaseView;
 use banyan_core::BucketSet;
+use banyan_core::protocol::exposure::{CutOff, ReverseCut};
 use banyan_core::protocol::migration::HandoverReport;
-use banyan_core::protocol::monolith::{FenceSet, GatesRelease, GatesTake, GatesTaken, MarkWait, SyncStatus};
+use banyan_core::protocol::monolith::{
+    FenceSet, GatesRelease, GatesTake, GatesTaken, MarkWait, SyncStatus, VerifyReport,
+};
 use banyan_core::protocol::target::{OwnershipClose, OwnershipOpen, TargetOwnership};
 use banyan_runtime::clock::Boot;
 
@@ -126,6 +129,10 @@ pub enum Call {
     SetFence(FenceSet),
     /// Sync: wait for a mark.
     WaitMark(MarkWait),
+    /// Sync: fence reverse, and say what it has not written.
+    Cut(ReverseCut),
+    /// Sync: compare both sides.
+    Verify,
     /// The service: open buckets.
     Open(OwnershipOpen),
     /// The service: close buckets.
@@ -142,6 +149,8 @@ impl Call {
             Self::ReleaseGates(_) => "release_gates",
             Self::SetFence(_) => "set_fence",
             Self::WaitMark(_) => "wait_mark",
+            Self::Cut(_) => "cut",
+            Self::Verify => "verify",
             Self::Open(_) => "open",
             Self::Close(_) => "close",
         }
@@ -161,6 +170,10 @@ pub enum Answer {
     Released,
     /// To [`Call::SetFence`], [`Call::Open`] and [`Call::Close`]: whether the guard let it pass.
     Applied(bool),
+    /// To [`Call::Cut`].
+    Cut(CutOff),
+    /// To [`Call::Verify`].
+    Verified(VerifyReport),
     /// To [`Call::WaitMark`]: whether the mark was reached.
     Reached(bool),
     /// To [`Call::WaitMark`]: changes of these buckets before the mark are dead letters.

@@ -43,6 +43,7 @@ impl Coordinator {
 
     pub(super) fn next_command(&mut self, now: Now) {
         let Some(attempt) = self.durable.attempt.as_ref().map(|a| a.owner_epoch) else { return };
+        self.skip_barred();
         match self.commands.front().cloned() {
             Some(Command::Open(owner_epoch, buckets)) => {
                 let turn = self.turn(attempt);

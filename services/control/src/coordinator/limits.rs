@@ -12,6 +12,11 @@ pub(super) const READY_GRACE: Duration = Duration::from_millis(250);
 /// From when on a cause that keeps a whole share from moving makes its buckets stragglers.
 pub(super) const STRAGGLE_AFTER: Duration = Duration::from_secs(2);
 
+/// How long a forced attempt waits for gateways: longer than they wait for a service that hangs.
+pub(super) const FORCED_ACK_MAX: Duration = Duration::from_secs(15);
+/// The pause before both sides are compared again for a service that is to be admitted.
+pub(super) const ADMISSION_PAUSE: Duration = Duration::from_secs(5);
+
 const CALL_BACKOFF_MIN: Duration = Duration::from_millis(50);
 const CALL_BACKOFF_MAX: Duration = Duration::from_millis(500);
 

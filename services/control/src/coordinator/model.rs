@@ -6,6 +6,7 @@
 //! are never used again; once faults end, everything comes to rest where it was wished.
 
 mod fleet;
+mod forced;
 mod plants;
 mod schedule;
 mod stale;

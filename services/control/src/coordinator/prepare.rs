@@ -20,6 +20,8 @@ pub(super) struct Draft {
     pub causes: Vec<String>,
     pub refusal: Option<String>,
     pub started_ms: u64,
+    /// Whether it goes without the service.
+    pub forced: bool,
 }
 
 impl Default for Draft {
@@ -31,6 +33,7 @@ impl Default for Draft {
             causes: Vec::new(),
             refusal: None,
             started_ms: 0,
+            forced: false,
         }
     }
 }
@@ -54,11 +57,24 @@ impl Coordinator {
         [first, first.other()].into_iter().map(|to| (to, self.pending(to))).find(|(_, set)| !set.is_empty())
     }
 
+    /// Whether there is anything to do.
+    pub(super) fn has_work(&self) -> bool {
+        let admits = self.durable.awaits_admission() && !self.durable.paused;
+        admits || self.plan().is_some()
+    }
+
     pub(super) fn begin(&mut self, now: Now) {
+        if self.durable.awaits_admission() && !self.durable.paused {
+            return self.begin_admission(now);
+        }
         let Some((to, pending)) = self.plan() else { return };
-        let buckets = self.portion(to, &pending);
-        self.draft = Draft { to, buckets, started_ms: now.unix_ms, ..Draft::default() };
+        let (buckets, forced) = (self.portion(to, &pending), self.durable.is_forced());
+        self.draft = Draft { to, buckets, started_ms: now.unix_ms, forced, ..Draft::default() };
         self.timing.restart();
+        if forced {
+            self.enter(Stage::Lapse, now);
+            return self.look_at_lapse(now);
+        }
         self.enter(Stage::Ready, now);
         self.look_at_readiness(now);
     }
@@ -172,7 +188,7 @@ impl Coordinator {
 }
 
 /// Why the streams do not allow a handover, where they do not.
-fn unfit(status: &SyncStatus, to: Side, limits: &Limits) -> Option<String> {
+pub(super) fn unfit(status: &SyncStatus, to: Side, limits: &Limits) -> Option<String> {
     let mismatches = status.verified.as_ref().map_or(0, |report| report.mismatches);
     let cause = if !status.fence_installed {
         "the fence is not installed; run `banyan fence install`".into()

@@ -113,6 +113,8 @@ impl Coordinator {
             handovers: self.durable.handovers,
             aborted: self.durable.aborted,
             version: self.version,
+            cut: self.cut_status(),
+            degraded_writes: self.leases.degraded,
         }
     }
 
@@ -127,13 +129,14 @@ impl Coordinator {
                     until.since(now.boot).as_millis()
                 ));
             }
+            Stage::Lapse => all.push("the last lease of the service to run out".into()),
             _ => {}
         }
         if self.durable.paused && !pending.is_empty() {
             all.push("`banyan migration resume`: handovers are paused".into());
         }
         all.extend(self.waiting.trouble.clone());
-        if !pending.is_empty() {
+        if !pending.is_empty() || self.durable.awaits_admission() {
             all.extend(self.waiting.refusal.as_ref().map(|r| r.cause.clone()));
         }
         let named = self.waiting.left.iter().filter(|g| !g.buckets.intersection(stragglers).is_empty());
@@ -160,6 +163,7 @@ impl Coordinator {
             started_ms: attempt.started_ms,
             hold_ms: if outcome == HandoverOutcome::Running { 0 } else { held() },
             steps: self.timing.steps(now.boot),
+            exposure: attempt.exposure.clone(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Action {
     Advance(Option<f64>),
     /// A smaller share at the service, in percent; 0 where none is named.
     Rollback(Option<f64>),
+    /// Everything back to the monolith without the service, which gets no lease from now on.
+    Force,
     /// Start no new handover.
     Pause,
     /// Start handovers again.
@@ -44,13 +46,23 @@ pub enum Rejection {
         /// The command that goes there.
         instead: &'static str,
     },
+    /// A forced rollback without a reason.
+    #[error("a forced rollback needs a reason")]
+    NoReason,
+    /// An advance while a forced rollback has not brought every bucket back.
+    #[error("a forced rollback has not brought every bucket back yet; advance when it has")]
+    Forced,
 }
 
 /// The state with the wish in it, and its record for the audit.
 ///
 /// # Errors
 /// The wish is refused; nothing changes.
-pub fn decide(durable: &Durable, wish: &Wish, steps: &[u8]) -> Result<(Durable, AuditEntry), Rejection> {
+pub fn decide(
+    durable: &Durable,
+    wish: &Wish,
+    (steps, at_ms): (&[u8], u64),
+) -> Result<(Durable, AuditEntry), Rejection> {
     let mut next = durable.clone();
     let wanted = durable.wanted_percent;
     let (action, detail) = match wish.action {
@@ -60,6 +72,7 @@ pub fn decide(durable: &Durable, wish: &Wish, steps: &[u8]) -> Result<(Durable, 
             if asked < wanted {
                 return Err(Rejection::WrongDirection { asked, wanted, instead: "rollback" });
             }
+            next.readmit()?;
             next.wanted_percent = asked;
             ("migration.advance", format!("from {wanted} % to {asked} %"))
         }
@@ -70,6 +83,13 @@ pub fn decide(durable: &Durable, wish: &Wish, steps: &[u8]) -> Result<(Durable, 
             }
             next.wanted_percent = asked;
             ("migration.rollback", format!("from {wanted} % to {asked} %"))
+        }
+        Action::Force => {
+            if wish.reason.trim().is_empty() {
+                return Err(Rejection::NoReason);
+            }
+            next.force((wish.by.as_str(), wish.reason.as_str()), at_ms);
+            ("migration.force", format!("from {wanted} % to 0 % without the service"))
         }
         Action::Pause => {
             next.paused = true;
@@ -95,7 +115,7 @@ mod tests {
     fn check(wanted: f64, action: Action) -> Result<f64, Rejection> {
         let durable = Durable { wanted_percent: wanted, ..Durable::new(1) };
         let wish = Wish { action, by: "ann".into(), reason: String::new() };
-        decide(&durable, &wish, &[1, 10, 50, 100]).map(|(next, _)| next.wanted_percent)
+        decide(&durable, &wish, (&[1, 10, 50, 100], 0)).map(|(next, _)| next.wanted_percent)
     }
 
     #[test]

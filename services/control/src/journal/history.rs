@@ -1,9 +1,10 @@
-//! Reports of handovers, bounded in number.
+//! Reports of handovers, bounded in number, and the gateways that were there.
 
 use super::Fault;
 use super::rows::{from_json, to_json};
 use banyan_core::protocol::migration::HandoverReport;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// Adds a report and drops those beyond the bound, oldest first.
 pub(super) fn insert(connection: &Connection, report: &HandoverReport, kept_max: u64) -> Result<(), Fault> {
@@ -27,4 +28,21 @@ pub(super) fn list(connection: &Connection, name: &str, limit: u64) -> Result<Ve
     )?;
     let texts = statement.query_map((name, limit), |row| row.get::<_, String>(0))?;
     texts.map(|text| from_json("a report", &text?)).collect()
+}
+
+/// The records of gateways.
+pub(super) fn gateways(connection: &Connection) -> Result<BTreeSet<String>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT record FROM gateway")?;
+    let records = statement.query_map([], |row| row.get(0))?;
+    Ok(records.collect::<Result<_, _>>()?)
+}
+
+/// A gateway's record is there, or has been given back.
+pub(super) fn note_gateway(connection: &Connection, record: &str, is_there: bool) -> Result<(), Fault> {
+    let sql = match is_there {
+        true => "INSERT OR IGNORE INTO gateway (record) VALUES (?1)",
+        false => "DELETE FROM gateway WHERE record = ?1",
+    };
+    connection.execute(sql, [record])?;
+    Ok(())
 }

@@ -26,6 +26,8 @@ fn attempt(owner_epoch: u64) -> Attempt {
         connection_id: Some(7),
         started_ms: 5,
         frozen_ms: 6,
+        forced: false,
+        exposure: None,
     }
 }
 
@@ -41,6 +43,7 @@ fn report(owner_epoch: u64) -> HandoverReport {
         started_ms: 0,
         hold_ms: 0,
         steps: Vec::new(),
+        exposure: None,
     }
 }
 

@@ -12,7 +12,15 @@ use std::time::Duration;
 
 fn lease(holder: &str, seen_version: u64, wait_ms: u64) -> LeaseRequest {
     let kind = LeaseKind::Service { capability: "notifications".into() };
-    LeaseRequest { holder: holder.into(), kind, seen_version, undrained: BTreeMap::new(), wait_ms }
+    LeaseRequest {
+        holder: holder.into(),
+        kind,
+        seen_version,
+        undrained: BTreeMap::new(),
+        wait_ms,
+        answers: BTreeMap::new(),
+        degraded: BTreeMap::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! A gateway as control sees it: a lease that it renews, a table, writes in flight.
 
 use crate::peers::POLL;
+use banyan_core::protocol::exposure::Answers;
 use banyan_core::protocol::lease::{LeaseGrant, LeaseKind, LeaseRequest};
 use banyan_core::{BucketSet, OwnershipTable};
 use banyan_runtime::client::RoleClient;
@@ -18,6 +19,7 @@ pub struct Gateway {
 }
 
 struct View {
+    answers: Answers,
     table: OwnershipTable,
     in_flight: BucketSet,
 }
@@ -34,7 +36,11 @@ impl Drop for Renewals {
 impl Gateway {
     /// A gateway that has not started yet.
     pub fn new(name: &str) -> Self {
-        let view = View { table: OwnershipTable::default(), in_flight: BucketSet::empty() };
+        let view = View {
+            answers: Answers::default(),
+            table: OwnershipTable::default(),
+            in_flight: BucketSet::empty(),
+        };
         Self { name: name.into(), view: Arc::new(Mutex::new(view)), news: Arc::default() }
     }
 
@@ -74,6 +80,8 @@ impl Gateway {
                 .into_iter()
                 .collect::<BTreeMap<_, _>>(),
             wait_ms: 60_000,
+            answers: BTreeMap::from([("notifications".to_owned(), view.answers.clone())]),
+            degraded: BTreeMap::new(),
         }
     }
 
@@ -87,6 +95,12 @@ impl Gateway {
     /// A write of these buckets is in flight, and none of others.
     pub fn set_in_flight(&self, buckets: BucketSet) {
         self.view.lock().unwrap().in_flight = buckets;
+        self.news.notify_one();
+    }
+
+    /// It has acknowledged these.
+    pub fn set_answers(&self, answers: Answers) {
+        self.view.lock().unwrap().answers = answers;
         self.news.notify_one();
     }
 

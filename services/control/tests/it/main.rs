@@ -4,6 +4,7 @@
 
 mod api;
 mod failures;
+mod forced;
 mod gateway;
 mod moves;
 mod peers;

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use banyan_core::protocol::exposure::{CutOff, Reversed};
 use banyan_core::protocol::monolith::{
     Applied, Direction, FenceSet, GatesRelease, GatesTake, GatesTaken, MarkReached, MarkWait,
-    OpenTransaction, SyncStatus,
+    OpenTransaction, SyncStatus, VerifyReport,
 };
 use banyan_core::protocol::target::{OwnershipClose, OwnershipOpen, TargetOwnership};
 use banyan_core::row::FenceOwner;
@@ -65,6 +66,8 @@ pub struct Sides {
     pub marks_stuck: bool,
     /// A change before the mark could not be applied.
     pub letter_at_mark: Option<Bucket>,
+    /// Rows that a comparison finds to differ.
+    pub mismatches: u64,
     /// What sync and the service say of themselves.
     pub unhealthy: Unhealthy,
     /// The paths that were called, in order.
@@ -119,6 +122,8 @@ impl Peers {
             .route("/v1/gates/release", post(release))
             .route("/v1/fence/set", post(set_fence))
             .route("/v1/marks/wait", post(wait_mark))
+            .route("/v1/reverse/cut", post(cut))
+            .route("/v1/verify", post(verify))
             .route("/v1/ownership", get(ownership))
             .route("/v1/ownership/open", post(open))
             .route("/v1/ownership/close", post(close))
@@ -191,6 +196,10 @@ impl Sides {
     }
 
     fn check_one_owner(&mut self) {
+        // Without a lease the service writes nothing, whatever it believes.
+        if self.unhealthy.unleased {
+            return;
+        }
         for bucket in self.open.keys().copied().collect::<Vec<_>>() {
             if self.fence(bucket).0 == FenceOwner::Monolith {
                 self.violations.push(format!("both sides may write bucket {bucket}"));
@@ -302,6 +311,17 @@ async fn wait_mark(State(peers): Shared, uri: Uri, Json(wait): Json<MarkWait>) -
             sides.letter_at_mark.into_iter().filter(|b| wait.buckets.contains(*b)).collect();
         MarkReached { reached: reached && dead_letters.is_empty(), dead_letters }
     };
+    peers.perform(uri, work).await
+}
+
+/// The outbox cannot be read; the monolith holds it up to position 4.
+async fn cut(State(peers): Shared, uri: Uri) -> Answer<CutOff> {
+    let reversed = Reversed { incarnation: "i".into(), position: 4 };
+    peers.perform(uri, |_| CutOff { reversed, outbox: None, intents: Vec::new() }).await
+}
+
+async fn verify(State(peers): Shared, uri: Uri) -> Answer<VerifyReport> {
+    let work = |sides: &mut Sides| VerifyReport { mismatches: sides.mismatches, ..VerifyReport::default() };
     peers.perform(uri, work).await
 }
 

@@ -33,7 +33,7 @@ async fn unsubscribe(State(service): State<Arc<Service>>, request: Request) -> R
             );
             let link = ("/notifications/preferences", "Preferences");
             let page = Page { title: "You are unsubscribed", lines: &[&line], link };
-            with_position(pages::page(StatusCode::OK, page), position)
+            with_position(pages::page(StatusCode::OK, page), (&service, position))
         }
         Err(Failed::Link) => {
             pages::refuse(&headers, StatusCode::FORBIDDEN, ("Not allowed", "This link is not valid."))

@@ -131,7 +131,9 @@ async fn write(
     let headers = request.headers().clone();
     let id = params.iter().next().map(|(_, id)| id.to_owned());
     match try_write(&service, request, (id.as_deref(), wish)).await {
-        Ok((answer, position)) => with_position(done(&headers, surface, (wish, answer)), position),
+        Ok((answer, position)) => {
+            with_position(done(&headers, surface, (wish, answer)), (&service, position))
+        }
         Err(Failed::Invalid(errors)) => match surface {
             Surface::Api => pages::invalid(&errors),
             Surface::Form(back) => pages::invalid_form(&headers, &errors, back),

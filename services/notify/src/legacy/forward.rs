@@ -11,9 +11,10 @@ use crate::legacy::intent;
 use banyan_core::capability::{StrayPolicy, TableRole};
 use banyan_core::protocol::import::{CopyChunk, ImportBatch, ImportOutcome};
 use banyan_core::row::{Change, FenceOwner};
-use banyan_core::{Bucket, Capability, Row};
+use banyan_core::{Bucket, BucketSet, Capability, OwnerEpoch, Row};
 use banyan_store::import::Stream;
 use banyan_store::letters::NewLetter;
+use std::cell::RefCell;
 
 /// What the import may know besides the state.
 pub struct World<'w> {
@@ -23,6 +24,25 @@ pub struct World<'w> {
     pub leased: bool,
     /// Whether the service may write a bucket.
     pub is_open: &'w dyn Fn(Bucket) -> bool,
+    /// Where buckets are noted that the monolith has taken.
+    pub taken: &'w Taken,
+}
+
+/// Buckets that the monolith's fence gives to the monolith. One that the service still believes to own was
+/// taken without it: from there on in the stream it does not own it.
+#[derive(Debug, Default)]
+pub struct Taken(RefCell<Vec<(BucketSet, OwnerEpoch)>>);
+
+impl Taken {
+    /// Whether the bucket was taken in an owner epoch above this one.
+    pub fn is_after(&self, bucket: Bucket, epoch: OwnerEpoch) -> bool {
+        self.0.borrow().iter().any(|(buckets, taken)| *taken > epoch && buckets.contains(bucket))
+    }
+
+    /// All of them.
+    pub fn into_all(self) -> Vec<(BucketSet, OwnerEpoch)> {
+        self.0.into_inner()
+    }
 }
 
 /// What became of one change.
@@ -131,6 +151,9 @@ fn apply(
     world: &World<'_>,
 ) -> Result<Result<Done, NewLetter>, Rejection> {
     if let Change::Fence(fence) = change {
+        if fence.owner == FenceOwner::Monolith {
+            world.taken.0.borrow_mut().push((fence.buckets.clone(), fence.owner_epoch));
+        }
         stream_mut(state).set_fence(fence);
         return Ok(Ok(Done::Ignored));
     }

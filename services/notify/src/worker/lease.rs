@@ -76,6 +76,8 @@ async fn renew(control: &RoleClient, lease: &Lease, (capability, holder): (&str,
         seen_version: 0,
         undrained: BTreeMap::new(),
         wait_ms: 0,
+        answers: BTreeMap::new(),
+        degraded: BTreeMap::new(),
     };
     let mut failing = false;
     loop {

@@ -88,7 +88,7 @@ fn lease(granting: Arc<AtomicBool>) -> impl Fn(Json<LeaseRequest>) -> Reply<Leas
                     "control is down",
                 ));
             }
-            Ok(Json(LeaseGrant { lease_ms: LEASE_MS, version: 1, table: None }))
+            Ok(Json(LeaseGrant { lease_ms: LEASE_MS, version: 1, table: None, forced: Vec::new() }))
         })
     }
 }

@@ -5,6 +5,7 @@ mod blocks;
 mod copying;
 mod faults;
 mod fencing;
+mod forcing;
 mod gates;
 mod marks;
 mod peer;

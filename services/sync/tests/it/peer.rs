@@ -81,15 +81,20 @@ impl Peer {
 
     /// Commits an event and its rows.
     pub fn publish(&self, rows: Vec<RowWrite>) -> u64 {
-        self.append(rows, None)
+        self.append(rows, (None, None))
+    }
+
+    /// The same for a bucket.
+    pub fn publish_in(&self, bucket: Bucket, rows: Vec<RowWrite>) -> u64 {
+        self.append(rows, (Some(bucket), None))
     }
 
     /// Commits a mark.
     pub fn mark(&self, owner_epoch: u64) -> u64 {
-        self.append(Vec::new(), Some(OwnerEpoch(owner_epoch)))
+        self.append(Vec::new(), (None, Some(OwnerEpoch(owner_epoch))))
     }
 
-    fn append(&self, rows: Vec<RowWrite>, mark: Option<OwnerEpoch>) -> u64 {
+    fn append(&self, rows: Vec<RowWrite>, (bucket, mark): (Option<Bucket>, Option<OwnerEpoch>)) -> u64 {
         let mut memory = self.memory();
         let position = memory.outbox.last().map_or(1, |event| event.position + 1);
         for write in &rows {
@@ -108,7 +113,7 @@ impl Peer {
             position,
             kind: if mark.is_some() { "banyan.mark".into() } else { "test.written".into() },
             subject: String::new(),
-            bucket: None,
+            bucket,
             rows,
             mark,
             committed_ms: clock::unix_ms(),

@@ -138,6 +138,7 @@ async fn an_event_that_cannot_be_written_is_told_and_not_passed_over() {
 #[tokio::test]
 async fn another_database_of_the_service_stops_reverse() {
     let Some(world) = World::start().await else { return };
+    assert!(world.fence(bucket(1), FenceOwner::Service, 7).await);
     world.peer.publish(vec![activity(1)]);
     world.reversed(1).await;
     world.peer.memory().incarnation = "second".into();

@@ -6,6 +6,7 @@ use super::world::{Arrival, World};
 use crate::coordinator::durable::Durable;
 use crate::lease::Leases;
 use banyan_core::ownership::BucketTable;
+use banyan_core::protocol::exposure::{AnsweredWrite, Answers};
 use banyan_core::protocol::lease::{LeaseKind, LeaseRequest};
 use banyan_core::{Bucket, BucketSet, OwnerEpoch, Side};
 use banyan_runtime::clock::Boot;
@@ -27,6 +28,9 @@ pub struct Fleet {
 
 struct Gateway {
     name: String,
+    /// What it has acknowledged for the service; a file, which outlives the process.
+    record: String,
+    answered: Vec<AnsweredWrite>,
     version: u64,
     table: BucketTable,
     until: Boot,
@@ -73,8 +77,14 @@ impl Fleet {
 
     fn fresh(&mut self) -> Gateway {
         self.names += 1;
-        let name = format!("g{}", self.names);
-        Gateway { name, version: 0, table: BucketTable::default(), until: Boot::from_ms(0) }
+        let record = format!("g{}", self.names);
+        let (table, until) = (BucketTable::default(), Boot::from_ms(0));
+        Gateway { name: format!("{record}.0"), record, answered: Vec::new(), version: 0, table, until }
+    }
+
+    /// The records of all gateways.
+    pub fn records(&self) -> impl Iterator<Item = String> + '_ {
+        self.gateways.iter().map(|gateway| gateway.record.clone())
     }
 
     pub fn len(&self) -> usize {
@@ -83,8 +93,11 @@ impl Fleet {
 
     /// A gateway dies; another takes its place.
     pub fn restart(&mut self, nth: usize) {
-        let fresh = self.fresh();
         let at = nth % self.gateways.len();
+        let mut fresh = self.fresh();
+        fresh.record.clone_from(&self.gateways[at].record);
+        fresh.answered.clone_from(&self.gateways[at].answered);
+        fresh.name = format!("{}.{}", fresh.record, self.names);
         let gone = std::mem::replace(&mut self.gateways[at], fresh);
         self.writes.iter_mut().filter(|w| w.gateway == gone.name).for_each(|w| w.lost = true);
     }
@@ -111,7 +124,12 @@ impl Fleet {
         let held = gateway.table.filter(|h| h.phase.holds_writes());
         let mine = self.writes.iter().filter(|w| w.gateway == gateway.name && !w.held).map(|w| w.bucket);
         let undrained: BucketSet = mine.filter(|b| held.contains(*b)).collect();
+        // Said where no write of a moving bucket is in flight.
+        let answers = Answers { listed: gateway.answered.clone(), more: Vec::new() };
+        let answers = undrained.is_empty().then(|| ("mail".to_owned(), answers)).into_iter().collect();
         let request = LeaseRequest {
+            answers,
+            degraded: BTreeMap::new(),
             holder: gateway.name.clone(),
             kind: LeaseKind::Gateway,
             seen_version: gateway.version,
@@ -204,12 +222,29 @@ impl Fleet {
         if world.has_begun(write.id) {
             return;
         }
+        let position = world.head();
         let arrival = match write.side {
             Side::Monolith => world.begin_at_monolith(write.id, write.bucket),
             Side::Service => world.write_at_service((write.id, write.bucket), write.epoch, journal),
         };
-        if arrival == Arrival::Refused && !write.lost {
+        if arrival == Arrival::Refused && !write.lost && !world.lost.may_refuse(write.side) {
             world.violate(format!("write {} of bucket {} was refused", write.id, write.bucket));
+        }
+        if arrival == Arrival::Done {
+            let answered = AnsweredWrite {
+                bucket: write.bucket,
+                route: String::new(),
+                at_ms: 0,
+                reference: Some(write.id.to_string()),
+                incarnation: position.incarnation,
+                position: position.position + 1,
+            };
+            match self.gateways.iter_mut().find(|g| g.name == write.gateway) {
+                Some(gateway) if write.side == Side::Service => gateway.answered.push(answered),
+                Some(_) => {}
+                // Its gateway is gone: nobody was told.
+                None => world.is_unanswered(write.id),
+            }
         }
         if matches!(arrival, Arrival::Done | Arrival::Refused) {
             self.writes.remove(at);

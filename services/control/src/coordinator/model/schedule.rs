@@ -13,10 +13,11 @@ use crate::lease::{LeaseTerms, Leases};
 use banyan_core::bucket::permutation;
 use banyan_core::{Bucket, BucketSet, OwnerEpoch, Phase, Side};
 use banyan_runtime::clock::Boot;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const SEED: u64 = 7;
-const LEASE: Duration = Duration::from_millis(3000);
+pub const LEASE: Duration = Duration::from_millis(3000);
 const MARGIN: Duration = Duration::from_millis(300);
 /// Shares of no bucket, three, five and six.
 const SHARES: [f64; 4] = [0.0, 0.06, 0.11, 0.14];
@@ -37,14 +38,14 @@ pub struct Seen {
 }
 
 pub struct Run {
-    now: u64,
-    world: World,
+    pub(super) now: u64,
+    pub(super) world: World,
     fleet: Fleet,
-    journal: Journal,
-    nodes: Vec<Node>,
+    pub(super) journal: Journal,
+    pub(super) nodes: Vec<Node>,
     network: Vec<Packet>,
     buckets: Vec<Bucket>,
-    wishes: u64,
+    pub(super) wishes: u64,
     frozen_in: u64,
     highest_epoch: OwnerEpoch,
     plant: Option<Plant>,
@@ -52,18 +53,19 @@ pub struct Run {
     pub seen: Seen,
 }
 
-struct Journal {
+pub(super) struct Journal {
     term: u64,
-    version: u64,
-    durable: Durable,
+    pub(super) version: u64,
+    pub(super) durable: Durable,
+    gateways: BTreeSet<String>,
 }
 
 /// A control process: the newest, one that is dead, or one that does not know that it has a successor.
-struct Node {
+pub(super) struct Node {
     term: u64,
     alive: bool,
     coordinator: Coordinator,
-    leases: Leases,
+    pub(super) leases: Leases,
     commit: Option<(EffectId, Commit, Option<u64>)>,
 }
 
@@ -78,7 +80,7 @@ struct Packet {
 
 impl Run {
     pub fn new(gateways: usize, plant: Option<Plant>) -> Self {
-        let journal = Journal { term: 0, version: 1, durable: Durable::new(SEED) };
+        let journal = Journal { term: 0, version: 1, durable: Durable::new(SEED), gateways: BTreeSet::new() };
         let mut run = Self {
             now: 10_000,
             world: World::new(plant),
@@ -210,7 +212,7 @@ impl Run {
         };
         let (coordinator, effects) = Coordinator::new(start, self.now());
         let terms = LeaseTerms { lease: LEASE, margin: MARGIN, holders_max: 100 };
-        let (term, leases) = (self.journal.term, Leases::new(terms));
+        let (term, leases) = (self.journal.term, Leases::new(terms, self.journal.gateways.clone()));
         self.nodes.push(Node { term, alive: true, coordinator, leases, commit: None });
         self.carry_out(self.nodes.len() - 1, effects);
     }
@@ -222,7 +224,7 @@ impl Run {
         self.start_control();
     }
 
-    fn input(&mut self, node: usize, input: Input) {
+    pub(super) fn input(&mut self, node: usize, input: Input) {
         if !self.nodes[node].alive {
             return;
         }
@@ -284,12 +286,22 @@ impl Run {
         self.journal.durable = commit.next.clone();
     }
 
+    /// What was on its way to a process that is killed arrives nowhere.
+    pub(super) fn lose_calls_to_service(&mut self) {
+        let to_service = |call: &Call| matches!(call, Call::Open(_) | Call::Close(_));
+        for packet in self.network.iter_mut().filter(|packet| to_service(&packet.call)) {
+            packet.call = Call::Verify;
+            packet.answer.get_or_insert(Answer::Failed("the connection broke".into()));
+        }
+    }
+
     fn any_commit(&mut self, nth: usize) {
         self.commit(nth % self.nodes.len());
     }
 
     fn check_commit(&mut self, commit: &Commit) {
         let (before, next) = (&self.journal.durable, &commit.next);
+        self.world.check_exposure(before, next);
         let begun = |d: &Durable| d.attempt.as_ref().map(|a| a.owner_epoch);
         if let (None, Some(epoch)) = (begun(before), begun(next)) {
             if epoch <= self.highest_epoch {
@@ -368,6 +380,7 @@ impl Run {
 
     /// A renewal comes and goes; whatever else is under way may come first.
     fn renew(&mut self, nth: usize) {
+        self.renew_service();
         self.fleet.send_renewal(nth, Boot::from_ms(self.now));
         self.receive_renewal(nth / 4);
         self.fleet.receive_grant(nth / 4);
@@ -375,6 +388,7 @@ impl Run {
     }
 
     fn receive_renewal(&mut self, nth: usize) {
+        self.journal.gateways.extend(self.fleet.records());
         let journal = (self.journal.version, &self.journal.durable, Boot::from_ms(self.now));
         let newest = self.nodes.len() - 1;
         self.fleet.receive_renewal(nth, &mut self.nodes[newest].leases, journal);
@@ -383,6 +397,7 @@ impl Run {
     fn pass(&mut self, ms: u64) {
         self.now += ms;
         self.fleet.expire(Boot::from_ms(self.now));
+        self.expire_service();
         (0..self.nodes.len()).for_each(|node| self.input(node, Input::Tick));
     }
 
@@ -418,6 +433,7 @@ impl Run {
 
     fn come_to_rest(&mut self, newest: usize) {
         for round in 0..ROUNDS_MAX {
+            self.rebuild_service();
             self.settle_a_round(newest, round);
             if self.is_settled() {
                 return self.check_settled();

@@ -4,11 +4,12 @@
 //! journal, when both could, when a side writes before the other's last write has arrived, or when a stream
 //! finds a row that it must not apply.
 
+use super::forced;
 use super::plants::Plant;
 use crate::coordinator::durable::Durable;
 use crate::coordinator::effect::{Answer, Call};
 use banyan_core::protocol::monolith::{Direction, FenceSet, GatesTake, GatesTaken, MarkWait, SyncStatus};
-use banyan_core::protocol::target::TargetOwnership;
+use banyan_core::protocol::target::{OwnershipOpen, TargetOwnership};
 use banyan_core::row::FenceOwner;
 use banyan_core::{Bucket, BucketSet, OwnerEpoch, Side, Turn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,29 +18,31 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct World {
     pub monolith: Monolith,
     pub service: Service,
-    forward: usize,
+    pub(super) forward: usize,
     forward_marks: BTreeSet<OwnerEpoch>,
     letters: Vec<(u64, Bucket)>,
     refuses_next: bool,
     forgot_position: bool,
     plant: Option<Plant>,
-    reverse: usize,
+    pub(super) reverse: usize,
     reverse_marks: BTreeSet<OwnerEpoch>,
     stalled: Option<Side>,
     acknowledged: Vec<u64>,
+    /// The service without which a forced rollback goes.
+    pub lost: forced::Lost,
     pub violations: Vec<String>,
 }
 
 /// The monolith's database.
 #[derive(Default)]
 pub struct Monolith {
-    fence: BTreeMap<Bucket, (FenceOwner, OwnerEpoch)>,
+    pub(super) fence: BTreeMap<Bucket, (FenceOwner, OwnerEpoch)>,
     guard: BTreeMap<Bucket, Turn>,
     gates: Option<Gates>,
     connections: u64,
     transactions: Vec<(u64, Bucket)>,
-    rows: BTreeMap<u64, u32>,
-    binlog: Vec<Log>,
+    pub(super) rows: BTreeMap<u64, u32>,
+    pub(super) binlog: Vec<Log>,
 }
 
 struct Gates {
@@ -48,10 +51,10 @@ struct Gates {
     connection_id: u64,
 }
 
-enum Log {
+pub(super) enum Log {
     Row(u64, Bucket),
     OwnRow(u64),
-    Fence(FenceOwner, OwnerEpoch),
+    Fence(FenceOwner, OwnerEpoch, BucketSet),
 }
 
 /// The service's database.
@@ -59,11 +62,13 @@ enum Log {
 pub struct Service {
     guard: BTreeMap<Bucket, Turn>,
     open: BTreeMap<Bucket, OwnerEpoch>,
-    rows: BTreeMap<u64, u32>,
-    outbox: Vec<Out>,
+    /// Where the monolith took a bucket without a close.
+    taken: BTreeMap<Bucket, OwnerEpoch>,
+    pub(super) rows: BTreeMap<u64, u32>,
+    pub(super) outbox: Vec<Out>,
 }
 
-enum Out {
+pub(super) enum Out {
     Row(u64, Bucket),
     Mark(OwnerEpoch),
 }
@@ -96,13 +101,19 @@ impl World {
             reverse_marks: BTreeSet::new(),
             stalled: None,
             acknowledged: Vec::new(),
+            lost: forced::Lost::default(),
             violations: Vec::new(),
         }
     }
 
     /// Executes a call; `None` while it waits for a lock.
     pub fn execute(&mut self, call: &Call) -> Option<Answer> {
+        if let Some(answer) = self.answer_of_lost(call) {
+            return Some(answer);
+        }
         Some(match call {
+            Call::Cut(cut) => self.cut(cut),
+            Call::Verify => self.compare(),
             Call::Status => {
                 let dead_letter_buckets = self.letters.iter().map(|(_, bucket)| *bucket).collect();
                 Answer::Status(Box::new(SyncStatus { dead_letter_buckets, ..healthy() }))
@@ -118,6 +129,8 @@ impl World {
             }
             Call::SetFence(set) => Answer::Applied(self.monolith.set_fence(set, self.plant)?),
             Call::WaitMark(wait) => self.wait_mark(wait),
+            // Too late: the stream has said that the monolith took it in a later owner epoch.
+            Call::Open(open) if self.service.taken_after(open) => Answer::Applied(false),
             Call::Open(open) => {
                 let may = raise(&mut self.service.guard, (&open.buckets, open.turn), self.plant);
                 if may {
@@ -176,8 +189,9 @@ impl World {
         if self.monolith.fence(bucket).0 != FenceOwner::Monolith {
             return Arrival::Refused;
         }
-        let behind = self.service.outbox[self.reverse..].iter();
-        if behind.into_iter().any(|out| matches!(out, Out::Row(_, b) if *b == bucket)) {
+        let behind = self.service.outbox.get(self.reverse..).unwrap_or_default().iter();
+        let exposed = |write: &u64| self.lost.exposed.contains(write);
+        if behind.into_iter().any(|out| matches!(out, Out::Row(w, b) if *b == bucket && !exposed(w))) {
             self.violate(format!(
                 "the monolith writes bucket {bucket} before the service's last write is there"
             ));
@@ -207,7 +221,7 @@ impl World {
             Some(Plant::EpochNotChecked) => self.service.open.contains_key(&bucket),
             _ => self.service.open.get(&bucket) == Some(&epoch),
         };
-        if !is_open {
+        if !self.lost.is_leased() || !is_open {
             return Arrival::Refused;
         }
         let now = journal.table.get(bucket).owner_epoch;
@@ -223,6 +237,7 @@ impl World {
         self.owned_by(Side::Service, bucket, journal);
         *self.service.rows.entry(write).or_default() += 1;
         self.service.outbox.push(Out::Row(write, bucket));
+        self.lost.answered.insert(write, bucket);
         self.acknowledged.push(write);
         Arrival::Done
     }
@@ -245,8 +260,11 @@ impl World {
 
     /// The forward stream applies its next event.
     pub fn step_forward(&mut self) {
+        if self.is_without_rows() {
+            return;
+        }
         let Some(event) = self.monolith.binlog.get(self.forward) else { return };
-        if self.stalled == Some(Side::Service) {
+        if self.lost.is_down || self.stalled == Some(Side::Service) {
             return;
         }
         self.forward += 1;
@@ -269,8 +287,17 @@ impl World {
                 *self.service.rows.entry(*write).or_default() += 1;
             }
             Log::OwnRow(_) => {}
-            Log::Fence(FenceOwner::Moving, epoch) => {
+            Log::Fence(FenceOwner::Moving, epoch, _) => {
                 self.forward_marks.insert(*epoch);
+            }
+            // Taken away without the service's mark.
+            Log::Fence(FenceOwner::Monolith, epoch, buckets) => {
+                let Service { open, taken, .. } = &mut self.service;
+                open.retain(|bucket, own| !buckets.contains(*bucket) || *own >= *epoch);
+                for bucket in buckets.iter() {
+                    let known = taken.entry(bucket).or_insert(*epoch);
+                    *known = (*known).max(*epoch);
+                }
             }
             Log::Fence(..) => {}
         }
@@ -278,10 +305,10 @@ impl World {
 
     /// The reverse stream applies its next event.
     pub fn step_reverse(&mut self) {
-        let Some(event) = self.service.outbox.get(self.reverse) else { return };
-        if self.stalled == Some(Side::Monolith) {
+        if self.lost.is_down || self.stalled == Some(Side::Monolith) || self.waits_or_conflicts() {
             return;
         }
+        let Some(event) = self.service.outbox.get(self.reverse) else { return };
         self.reverse += 1;
         match event {
             Out::Row(write, _) => {
@@ -313,7 +340,7 @@ impl World {
         for bucket in buckets {
             let begun = self.monolith.transactions.iter().any(|(_, b)| b == bucket);
             let monolith = begun || self.monolith.fence(*bucket).0 == FenceOwner::Monolith;
-            if monolith && self.service.open.contains_key(bucket) {
+            if monolith && self.lost.is_leased() && self.service.open.contains_key(bucket) {
                 self.violate(format!("both sides may write bucket {bucket}"));
             }
         }
@@ -323,7 +350,7 @@ impl World {
     pub fn check_settled(&mut self, buckets: &[Bucket], journal: &Durable) {
         for write in self.acknowledged.clone() {
             let counts = (self.monolith.rows.get(&write), self.service.rows.get(&write));
-            if counts != (Some(&1), Some(&1)) {
+            if counts != (Some(&1), Some(&1)) && !self.lost.is_exposed(write, counts) {
                 self.violate(format!("write {write} was acknowledged and is there {counts:?} times"));
             }
         }
@@ -355,7 +382,7 @@ impl World {
 }
 
 impl Monolith {
-    fn fence(&self, bucket: Bucket) -> (FenceOwner, OwnerEpoch) {
+    pub(super) fn fence(&self, bucket: Bucket) -> (FenceOwner, OwnerEpoch) {
         self.fence.get(&bucket).copied().unwrap_or((FenceOwner::Monolith, OwnerEpoch(1)))
     }
 
@@ -387,14 +414,18 @@ impl Monolith {
             set.buckets.iter().filter(|_| !stays_open).for_each(|b| {
                 self.fence.insert(b, (set.owner, set.owner_epoch));
             });
-            self.binlog.push(Log::Fence(set.owner, set.owner_epoch));
+            self.binlog.push(Log::Fence(set.owner, set.owner_epoch, set.buckets.clone()));
         }
         Some(may)
     }
 }
 
 impl Service {
-    fn ownership(&self) -> TargetOwnership {
+    fn taken_after(&self, open: &OwnershipOpen) -> bool {
+        open.buckets.iter().any(|b| self.taken.get(&b).is_some_and(|taken| *taken > open.owner_epoch))
+    }
+
+    pub(super) fn ownership(&self) -> TargetOwnership {
         let mut open: BTreeMap<OwnerEpoch, BucketSet> = BTreeMap::new();
         for (bucket, epoch) in &self.open {
             open.entry(*epoch).or_insert_with(BucketSet::empty).insert(*bucket);
