@@ -9,6 +9,7 @@ mod fleet;
 mod forced;
 mod plants;
 mod schedule;
+mod settle;
 mod stale;
 mod world;
 

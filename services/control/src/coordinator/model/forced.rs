@@ -215,7 +215,7 @@ impl World {
 impl Run {
     /// A run whose service needs a lease.
     fn with_leases(gateways: usize) -> Self {
-        let mut run = Self::new(gateways);
+        let mut run = Self::new(gateways, None);
         run.world.lost.managed = true;
         run
     }

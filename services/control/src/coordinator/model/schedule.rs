@@ -11,7 +11,7 @@ use crate::coordinator::wish::{Action, Wish};
 use crate::coordinator::{Coordinator, Stage, Start};
 use crate::lease::{LeaseTerms, Leases};
 use banyan_core::bucket::permutation;
-use banyan_core::{Bucket, BucketSet, OwnerEpoch, Phase, Side};
+use banyan_core::{Bucket, BucketSet, OwnerEpoch};
 use banyan_runtime::clock::Boot;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,11 +20,9 @@ const SEED: u64 = 7;
 pub const LEASE: Duration = Duration::from_millis(3000);
 const MARGIN: Duration = Duration::from_millis(300);
 /// Shares of no bucket, three, five and six.
-const SHARES: [f64; 4] = [0.0, 0.06, 0.11, 0.14];
+pub(super) const SHARES: [f64; 4] = [0.0, 0.06, 0.11, 0.14];
 /// How many calls the network remembers, to repeat them or their answers.
 const PACKETS_MAX: usize = 12;
-/// How long a run may take to settle, in rounds of 20 ms.
-const ROUNDS_MAX: usize = 1500;
 
 /// What a run came across, so that a test can tell that it was somewhere.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,11 +38,11 @@ pub struct Seen {
 pub struct Run {
     pub(super) now: u64,
     pub(super) world: World,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     pub(super) journal: Journal,
     pub(super) nodes: Vec<Node>,
-    network: Vec<Packet>,
-    buckets: Vec<Bucket>,
+    pub(super) network: Vec<Packet>,
+    pub(super) buckets: Vec<Bucket>,
     pub(super) wishes: u64,
     frozen_in: u64,
     highest_epoch: OwnerEpoch,
@@ -63,19 +61,19 @@ pub(super) struct Journal {
 /// A control process: the newest, one that is dead, or one that does not know that it has a successor.
 pub(super) struct Node {
     term: u64,
-    alive: bool,
-    coordinator: Coordinator,
+    pub(super) alive: bool,
+    pub(super) coordinator: Coordinator,
     pub(super) leases: Leases,
     commit: Option<(EffectId, Commit, Option<u64>)>,
 }
 
-struct Packet {
-    node: usize,
+pub(super) struct Packet {
+    pub(super) node: usize,
     id: EffectId,
     call: Call,
     answer: Option<Answer>,
     /// Nobody waits for it any more: answered, or given up.
-    done: bool,
+    pub(super) done: bool,
 }
 
 impl Run {
@@ -183,11 +181,11 @@ impl Run {
         }
     }
 
-    fn bucket(&self, nth: usize) -> Bucket {
+    pub(super) fn bucket(&self, nth: usize) -> Bucket {
         self.buckets[nth % self.buckets.len()]
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now { boot: Boot::from_ms(self.now), unix_ms: self.now }
     }
 
@@ -258,7 +256,7 @@ impl Run {
     }
 
     /// A commit becomes durable, or its answer arrives.
-    fn commit(&mut self, node: usize) {
+    pub(super) fn commit(&mut self, node: usize) {
         let Some((id, commit, durable)) = self.nodes[node].commit.take() else { return };
         if let Some(version) = durable {
             return self.input(node, Input::Committed { id, version });
@@ -321,7 +319,7 @@ impl Run {
     }
 
     /// The newest control's open call is executed and answered.
-    fn answer_call(&mut self, node: usize) {
+    pub(super) fn answer_call(&mut self, node: usize) {
         if let Some(at) = self.network.iter().rposition(|p| p.node == node && !p.done) {
             self.execute(at);
             if self.network[at].answer.is_some() {
@@ -331,7 +329,7 @@ impl Run {
     }
 
     /// A call is executed, perhaps late, perhaps once more.
-    fn execute(&mut self, nth: usize) {
+    pub(super) fn execute(&mut self, nth: usize) {
         if self.network.is_empty() {
             return;
         }
@@ -379,7 +377,7 @@ impl Run {
     }
 
     /// A renewal comes and goes; whatever else is under way may come first.
-    fn renew(&mut self, nth: usize) {
+    pub(super) fn renew(&mut self, nth: usize) {
         self.renew_service();
         self.fleet.send_renewal(nth, Boot::from_ms(self.now));
         self.receive_renewal(nth / 4);
@@ -394,7 +392,7 @@ impl Run {
         self.fleet.receive_renewal(nth, &mut self.nodes[newest].leases, journal);
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         self.now += ms;
         self.fleet.expire(Boot::from_ms(self.now));
         self.expire_service();
@@ -415,97 +413,12 @@ impl Run {
         self.input(self.nodes.len() - 1, Input::Wish(WishId(self.wishes), wish));
     }
 
-    /// Faults end, everybody goes on: the run must come to rest where it was wished, and go on both ways.
-    pub fn settle(&mut self) {
-        self.fleet.cut_off(None);
-        self.world.stall(0);
-        self.world.settle_letters();
-        let newest = self.nodes.len() - 1;
-        (0..newest).for_each(|node| self.nodes[node].alive = false);
-        let wanted = Action::Rollback(Some(0.0));
-        for action in [Action::Resume, wanted, Action::Advance(Some(SHARES[2])), wanted] {
-            self.wishes += 1;
-            let wish = Wish { action, by: "ann".into(), reason: String::new() };
-            self.input(newest, Input::Wish(WishId(self.wishes), wish));
-            self.come_to_rest(newest);
-        }
-    }
-
-    fn come_to_rest(&mut self, newest: usize) {
-        for round in 0..ROUNDS_MAX {
-            self.rebuild_service();
-            self.settle_a_round(newest, round);
-            if self.is_settled() {
-                return self.check_settled();
-            }
-        }
-        let status = self.nodes[newest].coordinator.status(self.now());
-        let (stage, waits) = (format!("{:?}", self.nodes[newest].coordinator.stage), status.waiting_for);
-        self.world.violate(format!("does not come to rest: {stage}, {waits:?}"));
-    }
-
-    fn settle_a_round(&mut self, newest: usize, round: usize) {
-        // What is late comes now, in the order of sending.
-        for at in 0..self.network.len() {
-            self.execute(at);
-        }
-        self.network.retain(|p| p.node == newest && !p.done);
-        if !self.nodes[newest].coordinator.is_busy() {
-            self.world.lose_gates();
-        }
-        for _ in 0..4 {
-            self.answer_call(newest);
-            self.commit(newest);
-        }
-        // One gateway is slower than the other.
-        let renewing = (0..self.fleet.len()).filter(|nth| round.is_multiple_of(1 + 3 * nth));
-        renewing.for_each(|nth| self.renew(nth));
-        if !self.is_at_rest() {
-            let now = Boot::from_ms(self.now);
-            (0..3).for_each(|nth| {
-                let bucket = self.bucket(round + nth);
-                self.fleet.admit(nth, bucket, (now, &mut self.world));
-            });
-        }
-        (0..9).for_each(|nth| {
-            self.fleet.arrive(nth, &mut self.world, &self.journal.durable);
-            self.fleet.commit(0, &mut self.world, &self.journal.durable);
-        });
-        (0..5).for_each(|_| {
-            self.world.step_forward();
-            self.world.step_reverse();
-        });
-        self.world.check_one_owner(&self.buckets);
-        self.pass(20);
-    }
-
-    fn is_settled(&self) -> bool {
-        self.is_at_rest() && self.fleet.is_quiet() && self.world.is_quiet()
-    }
-
-    /// Whether every bucket is where it is wanted.
-    fn is_at_rest(&self) -> bool {
-        let coordinator = &self.nodes[self.nodes.len() - 1].coordinator;
-        let pending = [Side::Service, Side::Monolith].map(|to| coordinator.pending(to).len());
-        self.journal.durable.attempt.is_none() && !coordinator.is_busy() && pending == [0, 0]
-    }
-
-    fn check_settled(&mut self) {
-        let (durable, buckets) = (&self.journal.durable, &self.buckets);
-        self.world.check_settled(buckets, durable);
-        let unsteady = durable.table.filter(|h| h.phase != Phase::Steady);
-        let highest = highest_epoch(durable);
-        if !unsteady.is_empty() || durable.service_buckets() != durable.wanted() || highest > durable.burned {
-            self.world.violate(format!("the journal is not at rest: {unsteady}, {highest}"));
-        }
-    }
-
     pub fn violations(&self) -> &[String] {
         &self.world.violations
     }
 }
 
-fn highest_epoch(durable: &Durable) -> OwnerEpoch {
+pub(super) fn highest_epoch(durable: &Durable) -> OwnerEpoch {
     let buckets = (0..4096).filter_map(|n| Bucket::try_from(n).ok());
     buckets.map(|b| durable.table.get(b).owner_epoch).max().unwrap_or(OwnerEpoch(0))
 }
