@@ -123,10 +123,14 @@ fn cohort(timeline: &Timeline, time: &Time) -> Plot {
         let thin = timeline.moments.len().div_ceil(POINTS_MAX * 4).max(1);
         timeline.moments.iter().step_by(thin).map(|(at_s, moment)| (*at_s, Some(of(moment)))).collect()
     };
-    Plot::new("Share at the service", "asked for every half second".into(), (Scale::Linear, 100.0, " %"))
-        .over(time)
-        .line(time, ("wanted", "second thin"), &points(|moment| moment.wanted_percent))
-        .line(time, ("reached", "first"), &points(|moment| moment.percent))
+    Plot::new(
+        "Share at the service",
+        "as control tells it every half second".into(),
+        (Scale::Linear, 100.0, " %"),
+    )
+    .over(time)
+    .line(time, ("wanted", "second thin"), &points(|moment| moment.wanted_percent))
+    .line(time, ("reached", "first"), &points(|moment| moment.percent))
 }
 
 fn holds(timeline: &Timeline, time: &Time) -> Plot {
