@@ -184,6 +184,7 @@ mod tests {
             ("kind = \"page\"", "kind = \"pages\"", "pages"),
             ("url = \"http://", "url = \"https://", "monolith.url"),
             ("[sync]", "[sync]\nspeed = 3", "speed"),
+            ("trace_column = \"trace\"", "trace_column = \"tr ace\"", "`trace_column` must be"),
             ("sample_ratio = 1.0", "sample_ratio = 2.0", "`sample_ratio` 2"),
             (
                 "key = \"id\", subject = \"user_id\"",

@@ -32,6 +32,20 @@ const MOVE_MAX: Duration = Duration::from_secs(120);
 /// How long the last span of a click may take to arrive.
 const SPANS_MAX: Duration = Duration::from_secs(90);
 
+/// Bounds that a busy machine does not reach: what is repeated adds spans.
+const PATIENT: &str = "\
+log = 'json'
+[control]
+lease_ms = 8000
+[gateway]
+identity_timeout_ms = 30000
+service_timeout_ms = 60000
+[notify]
+mail_timeout_ms = 60000
+";
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(40);
+
 /// A click and the tree that must come of it: `service name`, and what tells siblings apart.
 struct Click {
     what: &'static str,
@@ -81,7 +95,7 @@ pub async fn run(options: &TraceOptions) -> anyhow::Result<bool> {
     let run = options.run();
     let mut system = System::start(&run, &progress).await?;
     let customers = LoadOptions { rate: run.rate, browsers: 1, users: run.users, seed: run.seed };
-    let mut load = rehearse::customers(&system, customers, Duration::ZERO)?;
+    let mut load = rehearse::customers(&system, customers, ANSWER_MAX)?;
     load.log_in(|_| ()).await?;
     let operator = start_banyan(&mut system, &collector).await?;
     load.turn_to(&system.banyan().context("Banyan was started")?.url());
@@ -125,7 +139,7 @@ async fn start_banyan(system: &mut System, collector: &Collector) -> anyhow::Res
         )
         .await?;
     database.disconnect().await?;
-    let changes = format!("log = 'json'\n[telemetry]\notlp_endpoint = '{}'", collector.url()).parse()?;
+    let changes = format!("{PATIENT}[telemetry]\notlp_endpoint = '{}'", collector.url()).parse()?;
     let installation = system.start_banyan(&Shape { layout: Layout::Apart, changes, armed: None }).await?;
     let operator = installation.operator().clone();
     let of = OfCapability { capability: CAPABILITY.into() };

@@ -144,7 +144,7 @@ impl Proxy {
         let raw = head.uri.path().to_owned();
         let path = path::normal(&raw);
         let group = self.shared.groups.of(head.method.as_str(), &path).clone();
-        let mut entry = self.entry(&head, (&group, peer), &request_id, span);
+        let mut entry = self.entry(&head, (&group, peer), (&request_id, span));
         let outcome = match checked {
             Ok(()) => {
                 prepare(&mut head, &self.shared.monolith);
@@ -183,8 +183,7 @@ impl Proxy {
         &self,
         head: &Parts,
         (group, peer): (&Group, Peer),
-        request_id: &str,
-        span: Span,
+        (request_id, span): (&str, Span),
     ) -> Option<Box<Entry>> {
         let label = self.shared.labels.of_group(group)?;
         let subject = Subject {

@@ -101,7 +101,8 @@ fn every_alert_has_an_owner_a_runbook_a_panel_and_a_test() {
         let dashboard = dashboard();
         assert!(path.starts_with(&format!("/d/{}/", dashboard["uid"].as_str().unwrap())), "{link}");
         let panels = dashboard["panels"].as_array().unwrap();
-        let found = panels.iter().find(|p| p["id"].to_string() == panel).expect("the panel is there");
+        let found =
+            panels.iter().find(|p| p["id"].as_u64() == panel.parse().ok()).expect("the panel is there");
         // The panel shows what the alert looks at.
         let asked = found["targets"].to_string();
         assert!(

@@ -8,5 +8,6 @@ mod mail;
 mod ownership;
 mod peers;
 mod smtp;
+mod traces;
 mod users;
 mod world;

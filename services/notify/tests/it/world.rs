@@ -2,7 +2,9 @@
 
 use crate::peers::Peers;
 use crate::smtp::Smtp;
-use banyan_core::protocol::import::{BinlogPosition, CopyChunk, ImportBatch, ImportOutcome, ImportState};
+use banyan_core::protocol::import::{
+    BinlogPosition, CopyChunk, ImportBatch, ImportOutcome, ImportState, ImportTrace,
+};
 use banyan_core::protocol::monolith::Applied;
 use banyan_core::protocol::target::{
     OutboxEvent, OutboxPage, OwnershipClose, OwnershipOpen, RowsPage, TargetOwnership,
@@ -261,6 +263,13 @@ impl World {
     /// Imports changes behind the present position.
     pub async fn import(&self, changes: Vec<Change>) -> ImportOutcome {
         self.try_import(changes, None).await.unwrap()
+    }
+
+    /// Imports changes that belong to traces.
+    pub async fn import_traced(&self, changes: Vec<Change>, traces: Vec<ImportTrace>) -> ImportOutcome {
+        let from = self.import_state().await.position;
+        let to = position(from.as_ref().map_or(0, |from| from.offset) + 100);
+        self.role.post("/v1/import", &ImportBatch { from, to, changes, chunk: None, traces }).await.unwrap()
     }
 
     pub async fn try_import(

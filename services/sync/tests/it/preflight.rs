@@ -24,13 +24,13 @@ async fn the_cures_mend_what_they_are_for() {
     let tables = "
         CREATE TABLE users (id bigint unsigned AUTO_INCREMENT PRIMARY KEY);
         CREATE TABLE n (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, user_id bigint unsigned NOT NULL) ENGINE=MyISAM;
-        CREATE TABLE p (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, user_id bigint unsigned NOT NULL,
+        CREATE TABLE p (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, user_id bigint unsigned NOT NULL, t varchar(55) NOT NULL,
           CONSTRAINT p_user FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE);
         CREATE TRIGGER legacy AFTER INSERT ON p FOR EACH ROW SET @a = 1;
         SET GLOBAL binlog_format = 'MIXED', GLOBAL sync_binlog = 0, GLOBAL binlog_row_image = 'MINIMAL',
           GLOBAL binlog_row_metadata = 'MINIMAL', GLOBAL innodb_lock_wait_timeout = 5;";
     let declared = capability(&json!([
-        {"name": "n", "key": "id", "subject": "user_id"}, {"name": "p", "key": "id", "subject": "user_id"},
+        {"name": "n", "key": "id", "subject": "user_id"}, {"name": "p", "key": "id", "subject": "user_id", "trace_column": "t"},
     ]));
     let world = World::build_on(server, tables, declared.clone()).await;
     let user = format!("poor{}", number());
@@ -57,6 +57,7 @@ async fn the_cures_mend_what_they_are_for() {
         (Level::Mend, "stored by MyISAM"),
         (Level::Mend, "foreign key `p_user` of `p` cascades"),
         (Level::Mend, "trigger `legacy` on `p`"),
+        (Level::Mend, "no `p`.`t`: it must have a default"),
         (Level::Warn, "binlog_row_metadata is MINIMAL"),
         (Level::Warn, "innodb_lock_wait_timeout is 5"),
         (Level::Warn, "`n`.`user_id` has no index"),

@@ -34,7 +34,7 @@ CREATE TABLE notifications (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, user_
   data JSON NULL, priority smallint NOT NULL DEFAULT 0, is_read tinyint(1) NOT NULL DEFAULT 0, read_at datetime NULL,
   mail_state enum('none','pending','claimed','sent') NOT NULL DEFAULT 'none', mailed_at datetime NOT NULL DEFAULT '0000-00-00 00:00:00',
   created_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP, updated_at datetime NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
-  KEY (user_id));
+  trace varchar(55) NULL, KEY (user_id));
 CREATE TABLE notification_preferences (user_id bigint unsigned PRIMARY KEY, email_enabled tinyint(1) NOT NULL DEFAULT 1,
   salutation varchar(60) CHARACTER SET latin1 NULL);
 CREATE TABLE notification_activity (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, user_id bigint unsigned NOT NULL,
@@ -44,7 +44,8 @@ CREATE TABLE notification_activity (id bigint unsigned AUTO_INCREMENT PRIMARY KE
 /// The capability as declared.
 pub fn notifications() -> Capability {
     capability(&serde_json::json!([
-        {"name": "notifications", "key": "id", "subject": "user_id", "leases_ids": true, "stray_insert": "import", "stray_update": "import"},
+        {"name": "notifications", "key": "id", "subject": "user_id", "leases_ids": true,
+         "trace_column": "trace", "stray_insert": "import", "stray_update": "import"},
         {"name": "notification_preferences", "key": "user_id", "subject": "user_id"},
         {"name": "notification_activity", "key": "id", "subject": "user_id", "leases_ids": true},
         {"name": "users", "key": "id", "subject": "id", "role": "reference", "columns": ["id", "name", "email"]},
