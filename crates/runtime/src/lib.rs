@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod failpoints;
 pub mod http;
+mod lines;
 pub mod quantiles;
 pub mod secrets;
 pub mod tasks;
