@@ -64,6 +64,7 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
 
 async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<ExitCode> {
     telemetry::init(installation.settings().log).map_err(anyhow::Error::msg)?;
-    roles::serve(installation, roles).await?;
-    Ok(ExitCode::SUCCESS)
+    let outcome = roles::serve(installation, roles).await;
+    telemetry::flush();
+    outcome.map(|()| ExitCode::SUCCESS)
 }

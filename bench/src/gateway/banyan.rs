@@ -65,6 +65,9 @@ impl Banyan {
             ("BANYAN__LISTEN__CONTROL", at(control)),
             ("BANYAN__LISTEN__AUTH", at(auth_port)),
             ("BANYAN__GATEWAY__WORKERS", "1".into()),
+            // Where the machine is busy with something else, a late answer of auth's is no refusal.
+            ("BANYAN__GATEWAY__IDENTITY_TIMEOUT_MS", "30000".into()),
+            ("BANYAN__CONTROL__LEASE_MS", "20000".into()),
             // The peers' connections are kept for as long.
             ("BANYAN__GATEWAY__POOL_REQUESTS_MAX", "1000000".into()),
         ];

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod failpoints;
 pub mod http;
+mod lines;
 pub mod observe;
 pub mod otlp;
 pub mod quantiles;

@@ -56,7 +56,7 @@ impl Upstream {
         let progress = request.body().progress();
         let streams = request.body().whole_bytes().is_none();
         let answer_max = self.answer_max;
-        let timed_out = Fault::TimedOut(self.name(), answer_max);
+        let pool = Arc::clone(&self.pool);
         let exchange = self.exchange(request);
         tokio::pin!(exchange);
         let mut seen = progress.bytes();
@@ -65,7 +65,7 @@ impl Upstream {
                 Ok(outcome) => return outcome,
                 // A body that still arrives has a timeout of its own.
                 Err(_) if streams && progress.bytes() != seen => seen = progress.bytes(),
-                Err(_) => return Err(timed_out),
+                Err(_) => return Err(Fault::TimedOut(pool.authority().as_str().to_owned(), answer_max)),
             }
         }
     }

@@ -102,8 +102,15 @@ impl Group {
 
     /// A place, or `None` where the bound stays reached for the time that a request may wait.
     pub async fn enter(self: &Arc<Self>) -> Option<Place> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let permit = tokio::time::timeout(self.queue_max, place).await.ok()?.ok()?;
+        // Most find a place at once, and need no timer. Whoever waits already is not overtaken: the semaphore
+        // gives what becomes free to the first of them.
+        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let place = Arc::clone(&self.places).acquire_owned();
+                tokio::time::timeout(self.queue_max, place).await.ok()?.ok()?
+            }
+        };
         self.gauge.inc();
         Some(Place { group: Arc::clone(self), _permit: permit })
     }

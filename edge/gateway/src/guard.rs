@@ -5,6 +5,7 @@
 //! a body is an error of the body. After a refusal the connection passes nothing more.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,13 @@ use crate::framing::{Fault, Framing, HeadLimits, Look};
 
 /// Bytes read at once where they are looked at.
 const READ_BYTES: usize = 8 << 10;
+
+thread_local! {
+    /// Where a worker's connections read into. Being one for all, it is zeroed once, and a connection holds no
+    /// more than what it has not passed on.
+    static SPACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
 /// What hyper reads instead of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
@@ -154,13 +162,12 @@ pub struct BadBody(pub Fault);
 impl<S: AsyncRead + Unpin> Guard<S> {
     /// Reads into the buffer; 0 at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let before = self.buffer.len();
-        self.buffer.resize(before + READ_BYTES, 0);
-        let mut space = ReadBuf::new(&mut self.buffer[before..]);
-        let polled = Pin::new(&mut self.stream).poll_read(cx, &mut space);
-        let count = space.filled().len();
-        self.buffer.truncate(before + count);
-        polled.map_ok(|()| count)
+        SPACE.with_borrow_mut(|space| {
+            let mut space = ReadBuf::new(space);
+            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut space);
+            self.buffer.extend_from_slice(space.filled());
+            polled.map_ok(|()| space.filled().len())
+        })
     }
 
     /// Waits for the decision on another protocol; meanwhile only notices where the client goes away.
