@@ -69,6 +69,13 @@ pub struct Config {
     pub hold_requests_max: usize,
     /// Bytes of bodies held at the same time; from 0.
     pub hold_bytes_max: usize,
+
+    /// How long requests and streams may go on after the gateway was asked to end or was replaced, in
+    /// milliseconds; 0 to 3600000.
+    pub drain_ms_max: u64,
+    /// How long the process that is to replace this one may take until it can route, in milliseconds; past it
+    /// this one goes on; 100 to 600000.
+    pub upgrade_ms_max: u64,
 }
 
 /// A route group (`[[gateway.groups]]`): routes that share a bound, so that a slow one cannot take every
@@ -115,6 +122,8 @@ impl Default for Config {
             hold_ms_max: 10_000,
             hold_requests_max: 1_000,
             hold_bytes_max: 16 << 20,
+            drain_ms_max: 20_000,
+            upgrade_ms_max: 30_000,
         }
     }
 }
@@ -151,6 +160,8 @@ impl Config {
         within("hold_ms_max", self.hold_ms_max, 1..=600_000)?;
         count("hold_requests_max", self.hold_requests_max, 0, 1_000_000)?;
         within("group_queue_ms_max", self.group_queue_ms_max, 0..=60_000)?;
+        within("drain_ms_max", self.drain_ms_max, 0..=3_600_000)?;
+        within("upgrade_ms_max", self.upgrade_ms_max, 100..=600_000)?;
         self.check_groups()
     }
 

@@ -5,7 +5,8 @@
 //! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
 //! and back; `headers` and `trace` what is told on the way; `access` and `metrics` what is noted; `expired`
-//! and `error` what the gateway answers itself.
+//! and `error` what the gateway answers itself; `running`, `stage`, `listeners` and `bound` what changes while it
+//! runs: its options, who accepts, its sockets, its limits.
 //!
 //! Invariants: capability requests are routed only by a table with a valid lease; a write goes only to the
 //! owner of a steady bucket and is held otherwise, within bounds; a write that was sent is never sent again;
@@ -13,6 +14,7 @@
 
 mod access;
 mod body;
+mod bound;
 mod capability;
 pub mod config;
 mod error;
@@ -25,6 +27,7 @@ mod guard;
 mod headers;
 mod identity;
 mod lease;
+mod listeners;
 mod metrics;
 pub mod network;
 mod ownership;
@@ -33,25 +36,24 @@ mod pool;
 mod proxy;
 mod resolve;
 mod route;
+mod running;
 mod spawner;
+mod stage;
 mod state;
 mod trace;
 mod worker;
 
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use banyan_core::Capability;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http::{metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
-use banyan_runtime::tasks::{OnError, Tasks};
-use std::net::SocketAddr;
+use banyan_runtime::tasks::Tasks;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
 
 pub use config::Config;
 pub use error::StartError;
+pub use running::Gateway;
 
 /// What the gateway is given by the process that hosts it.
 #[derive(Clone)]
@@ -74,70 +76,31 @@ pub struct Deps {
     pub token: RoleToken,
 }
 
-/// Binds the port for clients, starts the workers and the lease, and returns the routes of the admin port:
-/// `GET /v1/holds` for roles, `/metrics` and `/healthz`. Requests of capabilities are answered 503 until
+/// Binds the port for clients, starts the workers and the lease, accepts, and returns the routes of the admin
+/// port: `GET /v1/holds` for roles, `/metrics` and `/healthz`. Requests of capabilities are answered 503 until
 /// control has granted a lease.
 ///
 /// # Errors
 /// An option or an address that cannot work, a port that is taken, no threads.
 pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     config.check().map_err(StartError::Config)?;
-    let shared = shared(config, &deps)?;
-    let count = shared.config.worker_count();
-    let listeners = worker::bind(deps.listen, count).map_err(|e| StartError::Listen(deps.listen, e))?;
-    let connections = Arc::new(Semaphore::new(shared.config.connections_max));
-    let (draining, drained) = mpsc::channel(1);
-    for (number, listener) in listeners.into_iter().enumerate() {
-        let exchanges = spawner::Spawner::default();
-        let proxy = proxy::Proxy::new(shared.clone(), identities(&shared.config, &deps), exchanges.clone());
-        let connections = connections.clone();
-        let shutdown = deps.tasks.shutdown();
-        let worker = worker::Worker { number, proxy, exchanges, connections, shutdown };
-        worker.start(listener, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
-    }
-    let keeper = lease::Keeper {
-        holder: format!("gateway-{}", uuid::Uuid::now_v7()),
-        control: deps.control.clone(),
-        ownership: shared.ownership.clone(),
-        routes: shared.routes.clone(),
-        drained,
-    };
-    deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
-    Ok(admin(shared.ownership.clone(), &deps.token))
+    let listeners = listen(deps.listen, &config, Vec::new())?;
+    let gateway = Gateway::prepare(config, deps, listeners)?;
+    gateway.accept();
+    Ok(gateway.admin())
 }
 
-fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError> {
-    let monolith = pool::Authority::of_url(&deps.monolith_url).map_err(StartError::Monolith)?;
-    let service = |c: &Capability| {
-        pool::Authority::of_url(&c.service).map_err(|fault| StartError::Service(c.name.clone(), fault))
-    };
-    let services = deps.capabilities.iter().map(service).collect::<Result<_, _>>()?;
-    let groups = group::Groups::new(&config);
-    let ownership = ownership::Ownership::new(state::Limits {
-        hold_max: Duration::from_millis(config.hold_ms_max),
-        requests_max: config.hold_requests_max,
-        bytes_max: config.hold_bytes_max,
-    });
-    Ok(Arc::new(proxy::Shared {
-        routes: route::Routes::new(deps.capabilities.clone()),
-        labels: proxy::Labels::new(&groups, &deps.capabilities),
-        token: deps.token.clone(),
-        config,
-        groups,
-        ownership,
-        monolith,
-        services,
-    }))
-}
-
-/// Each worker has connections of its own: they live on its runtime.
-fn identities(config: &Config, deps: &Deps) -> identity::Identities {
-    let timeout = Duration::from_millis(config.identity_timeout_ms);
-    let auth = RoleClient::new(deps.auth.base_url(), deps.token.clone()).timeout(timeout);
-    identity::Identities::new(auth, deps.session_cookie.clone(), config.identities_max)
-}
-
-fn admin(ownership: Arc<ownership::Ownership>, token: &RoleToken) -> Router {
-    let holds = get(move || async move { Json(ownership.holds()) });
-    role_only(Router::new().route("/v1/holds", holds), token).merge(metrics_route())
+/// The sockets for clients: those of this address that another process handed over, and more where there are
+/// fewer than workers.
+///
+/// # Errors
+/// The port is taken by another.
+pub fn listen(
+    address: SocketAddr,
+    config: &Config,
+    handed: Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, StartError> {
+    let of_address = |l: &TcpListener| l.local_addr().is_ok_and(|at| at == address);
+    let handed = handed.into_iter().filter(of_address).collect();
+    listeners::bind(address, config.worker_count(), handed).map_err(|e| StartError::Listen(address, e))
 }

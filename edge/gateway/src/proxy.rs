@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::access::{Entry, Subject};
@@ -88,6 +88,26 @@ pub struct Proxy {
     exchanges: Spawner,
 }
 
+/// A worker's side as it is now; requests in flight go on with the one that they began with.
+pub struct Current(RwLock<Arc<Proxy>>);
+
+impl Current {
+    /// Begins with this one.
+    pub fn new(proxy: Arc<Proxy>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(proxy)))
+    }
+
+    /// The one for a new request.
+    pub fn get(&self) -> Arc<Proxy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another for what comes next.
+    pub fn set(&self, proxy: Arc<Proxy>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = proxy;
+    }
+}
+
 impl Proxy {
     /// A worker's side; `exchanges` runs what goes on without its client.
     pub fn new(shared: Arc<Shared>, identities: Identities, exchanges: Spawner) -> Arc<Self> {
@@ -99,6 +119,12 @@ impl Proxy {
         let monolith = upstream(&shared.monolith, config.monolith_timeout_ms);
         let services = shared.services.iter().map(|s| upstream(s, config.service_timeout_ms)).collect();
         Arc::new(Self { monolith, services, identities, exchanges, shared })
+    }
+
+    /// The same worker's side by other options. What is in flight goes on by this one, which keeps its
+    /// connections until then.
+    pub fn renewed(&self, shared: Arc<Shared>, identities: Identities) -> Arc<Self> {
+        Self::new(shared, identities, self.exchanges.clone())
     }
 
     /// Closes the idle connections to upstreams.

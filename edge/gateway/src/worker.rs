@@ -1,9 +1,12 @@
 //! One worker: a thread with a runtime of its own, its own listener on the shared port (`SO_REUSEPORT`), its
-//! own connections. A worker that ends before it is asked to, or panics, stops the process.
+//! own connections. A worker that ends before it is asked to, or panics, stops the process. It accepts from when
+//! its gateway accepts until that is retired.
 //!
 //! At shutdown it takes what has been accepted, answers what is in flight, closes idle connections, and waits
 //! for exchanges that go on without their client; at the supervisor's deadline it is dropped as it is.
 
+use http::StatusCode;
+use http::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,23 +17,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use banyan_runtime::clock;
 use banyan_runtime::tasks::{OnError, Shutdown, Tasks};
 use futures_util::FutureExt as _;
 
+use crate::bound::{Bound, Permit};
+use crate::error::Answer;
 use crate::framing::HeadLimits;
 use crate::guard::{Guard, Timeouts, Verdict};
 use crate::headers::Peer;
+use crate::listeners::Listeners;
 use crate::metrics::CONNECTIONS;
-use crate::proxy::Proxy;
+use crate::proxy::{Current, Proxy};
 use crate::spawner::Spawner;
+use crate::stage::{Stage, Stages};
 
-/// Connections that wait to be accepted, per worker.
-const BACKLOG: u32 = 1024;
 /// How long accepting pauses where the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection that shutdown finds just opened may take to send its request.
@@ -40,46 +45,23 @@ const LINGER: Duration = Duration::from_secs(1);
 /// And how many bytes.
 const LINGER_BYTES: usize = 256 << 10;
 
-/// Binds the public port once per worker. All but the first get the port that the first got.
-///
-/// # Errors
-/// The port is taken, also where its owner would share it.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    // A socket that does not share finds out whether somebody is there.
-    drop(socket(address, false)?.listen(1)?);
-    let mut listeners = Vec::new();
-    let mut at = address;
-    for _ in 0..workers {
-        let listener = socket(at, true)?.listen(BACKLOG)?;
-        at = listener.local_addr()?;
-        listeners.push(listener.into_std()?);
-    }
-    Ok(listeners)
-}
-
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
 /// Tells the supervisor how the worker ended.
 type Watched = oneshot::Sender<io::Result<()>>;
 /// An accepted connection, its peer, its place among the connections.
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+type Accepted = (TcpStream, SocketAddr, Permit);
 
 /// A worker that has not begun.
 pub struct Worker {
     /// Its number, for its thread's name.
     pub number: usize,
     /// What answers its requests.
-    pub proxy: Arc<Proxy>,
+    pub current: Arc<Current>,
     /// What goes on without its client.
     pub exchanges: Spawner,
     /// The bound on connections, shared by all workers.
-    pub connections: Arc<Semaphore>,
+    pub connections: Arc<Bound>,
+    /// Whether it is this process that accepts.
+    pub stages: Stages,
     /// The request to end.
     pub shutdown: Shutdown,
 }
@@ -91,7 +73,7 @@ impl Worker {
     /// There is no thread or no runtime.
     pub fn start(
         self,
-        listener: std::net::TcpListener,
+        listeners: Vec<std::net::TcpListener>,
         tasks: &Tasks,
         ended: impl Send + 'static,
     ) -> io::Result<()> {
@@ -99,7 +81,7 @@ impl Worker {
         let (outcome, watched) = oneshot::channel();
         let name = format!("gateway-{}", self.number);
         std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let outcome = runtime.block_on(self.run(listener, outcome));
+            let outcome = runtime.block_on(self.run(listeners, outcome));
             drop(runtime);
             if let Some((outcome, result)) = outcome {
                 // A supervisor that has stopped waiting needs no result.
@@ -119,42 +101,49 @@ impl Worker {
     /// Serves until shutdown has been carried out; `None` where the supervisor has given up waiting.
     async fn run(
         &self,
-        listener: std::net::TcpListener,
+        listeners: Vec<std::net::TcpListener>,
         mut watched: Watched,
     ) -> Option<(Watched, io::Result<()>)> {
         let outcome = tokio::select! {
-            outcome = self.serve(listener) => Some(outcome),
+            outcome = self.serve(listeners) => Some(outcome),
             () = watched.closed() => None,
         };
         outcome.map(|outcome| (watched, outcome))
     }
 
-    async fn serve(&self, listener: std::net::TcpListener) -> io::Result<()> {
-        let listener = TcpListener::from_std(listener)?;
+    async fn serve(&self, listeners: Vec<std::net::TcpListener>) -> io::Result<()> {
+        let listeners = Listeners::new(listeners)?;
         let mut open = JoinSet::new();
-        loop {
+        tokio::select! {
+            () = self.stages.reached(Stage::Accepting) => {}
+            () = self.shutdown.requested() => {}
+        }
+        while self.stages.now() != Stage::Prepared {
             tokio::select! {
-                accepted = self.accept(&listener) => self.open(&mut open, accepted),
+                accepted = self.accept(&listeners) => self.open(&mut open, accepted),
                 Some(ended) = open.join_next() => report(ended),
+                () = self.stages.reached(Stage::Retired) => break,
                 () = self.shutdown.requested() => break,
             }
         }
-        // Whoever has connected already is not turned away.
-        while let Some(accepted) = self.accept(&listener).now_or_never() {
+        // Whoever has connected already is not turned away; of a retired gateway, the next process takes them.
+        while self.stages.now() == Stage::Accepting
+            && let Some(accepted) = self.accept(&listeners).now_or_never()
+        {
             self.open(&mut open, accepted);
         }
-        drop(listener);
+        drop(listeners);
         while let Some(ended) = open.join_next().await {
             report(ended);
         }
         self.exchanges.finish().await;
-        self.proxy.close();
+        self.current.get().close();
         Ok(())
     }
 
-    async fn accept(&self, listener: &TcpListener) -> Option<Accepted> {
-        let permit = self.connections.clone().acquire_owned().await.ok()?;
-        match listener.accept().await {
+    async fn accept(&self, listeners: &Listeners) -> Option<Accepted> {
+        let permit = self.connections.enter().await;
+        match listeners.accept().await {
             Ok((stream, peer)) => Some((stream, peer, permit)),
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -167,8 +156,10 @@ impl Worker {
     fn open(&self, open: &mut JoinSet<()>, accepted: Option<Accepted>) {
         let Some((stream, address, permit)) = accepted else { return };
         let address = address.ip();
-        let trusted = self.proxy.shared.config.trusted_proxies.iter().any(|n| n.contains(address));
-        let client = Client { proxy: self.proxy.clone(), peer: Peer { address, trusted } };
+        let proxy = self.current.get();
+        let trusted = proxy.shared.config.trusted_proxies.iter().any(|n| n.contains(address));
+        let (current, stages) = (self.current.clone(), self.stages.clone());
+        let client = Client { current, stages, peer: Peer { address, trusted } };
         let shutdown = self.shutdown.clone();
         open.spawn(async move {
             CONNECTIONS.inc();
@@ -190,7 +181,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// One client's connection.
 struct Client {
-    proxy: Arc<Proxy>,
+    current: Arc<Current>,
+    stages: Stages,
     peer: Peer,
 }
 
@@ -198,7 +190,9 @@ impl Client {
     async fn serve(self, stream: TcpStream, shutdown: Shutdown) {
         // Without it answers wait for the client's acknowledgements; where it fails, they do.
         let _ = stream.set_nodelay(true);
-        let config = &self.proxy.shared.config;
+        // Bounds of heads and of idle time stay those with which the connection was opened.
+        let opened_with = self.current.get();
+        let config = &opened_with.shared.config;
         let limits = HeadLimits { bytes_max: config.head_bytes_max, lines_max: config.headers_max };
         let timeouts =
             Timeouts { head: Duration::from_millis(config.head_timeout_ms), write: config.body_idle() };
@@ -211,12 +205,14 @@ impl Client {
         let (verdict, opened) = (Verdict::default(), clock::instant());
         let guard = Guard::new(stream, limits, timeouts, verdict.clone());
         let service = service_fn(move |request| {
-            let (proxy, peer, refused) = (self.proxy.clone(), self.peer, verdict.take());
+            let (proxy, peer, refused) = (self.current.get(), self.peer, verdict.take());
+            let stages = self.stages.clone();
             Box::pin(async move {
-                let answer = match refused {
+                let mut answer = match refused {
                     Some(fault) => Proxy::refuse(fault),
                     None => proxy.handle(peer, request).await,
                 };
+                leave_after(&mut answer, &stages);
                 Ok::<_, Infallible>(answer)
             })
         });
@@ -232,6 +228,13 @@ impl Client {
             Ok(()) => linger(connection.into_parts().io.into_inner().into_inner()).await,
             Err(error) => tracing::debug!(%error, "a client's connection broke"),
         }
+    }
+}
+
+/// A retired gateway has the client connect anew, to the process that accepts; an upgraded connection stays.
+fn leave_after(answer: &mut Answer, stages: &Stages) {
+    if stages.now() == Stage::Retired && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
