@@ -1,23 +1,17 @@
-//! Wires the roles: opens each one's listener, hands it its dependencies, serves until a signal.
+//! Wires the roles: hands each one its dependencies.
 
 use crate::cli::Role;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings, Whereabouts};
 use anyhow::{Context as _, bail};
 use axum::Router;
+use banyan_gateway::Gateway;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http;
 use banyan_runtime::secrets::RoleToken;
-use banyan_runtime::tasks::{OnError, Tasks};
+use banyan_runtime::tasks::Tasks;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// How long a shutdown may take before what still runs is aborted.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The capability that the notifications service takes over.
 const NOTIFY_CAPABILITY: &str = "notifications";
@@ -34,7 +28,7 @@ impl Installation {
     /// # Errors
     /// The data folder cannot be used.
     pub fn open(settings: Settings) -> anyhow::Result<Self> {
-        let path = settings.data_dir.join("secrets/role.key");
+        let path = token_path(&settings.data_dir);
         let token =
             RoleToken::load_or_create(&path).with_context(|| format!("role token {}", path.display()))?;
         Ok(Self { settings, token })
@@ -68,6 +62,11 @@ impl Installation {
         self.settings.capabilities.iter().map(|c| (c.name.clone(), client(&c.service))).collect()
     }
 
+    /// The token that its roles show each other.
+    pub fn token(&self) -> &RoleToken {
+        &self.token
+    }
+
     fn client(&self, address: SocketAddr) -> RoleClient {
         RoleClient::new(&format!("http://{address}"), self.token.clone())
     }
@@ -77,36 +76,30 @@ impl Installation {
     }
 }
 
-/// Runs the roles until SIGINT, SIGTERM, or the failure of a task that the process cannot do without.
-///
-/// # Errors
-/// A role cannot start, or such a task failed.
-pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<()> {
-    let tasks = Tasks::new();
-    // Listeners first: a port that is taken fails before anything has begun.
-    let mut listeners = Vec::new();
-    for role in roles {
-        let address = address(installation, *role);
-        let listener = TcpListener::bind(address).await;
-        listeners
-            .push((*role, listener.with_context(|| format!("cannot listen on {address} for {role:?}"))?));
-    }
-    for (role, listener) in listeners {
-        let router =
-            start(installation, role, &tasks).await.with_context(|| format!("cannot start {role:?}"))?;
-        tracing::info!(role = ?role, address = %listener.local_addr()?, "ready");
-        tasks.spawn("http server", OnError::StopProcess, http::serve(listener, router, tasks.shutdown()));
-    }
-    until_signal(&tasks).await?;
-    tasks.stop(SHUTDOWN_DEADLINE).await;
-    match tasks.failure() {
-        Some(failure) => bail!("stopped: {failure}"),
-        None => Ok(()),
-    }
+/// Where a running gateway is asked for its sockets.
+pub fn door(data_dir: &Path) -> PathBuf {
+    data_dir.join("gateway.sock")
 }
 
-fn address(installation: &Installation, role: Role) -> SocketAddr {
-    let listen = &installation.settings.listen;
+/// A client of a role of the running installation.
+///
+/// # Errors
+/// There is no token: nothing has ever run with this data folder.
+pub fn running(at: &Whereabouts, role: Role) -> anyhow::Result<RoleClient> {
+    let path = token_path(&at.data_dir);
+    if !path.exists() {
+        bail!("{} is missing: nothing runs with this data folder", path.display());
+    }
+    let token = RoleToken::load_or_create(&path)?;
+    Ok(RoleClient::new(&format!("http://{}", address(&at.listen, role)), token))
+}
+
+fn token_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("secrets/role.key")
+}
+
+/// Where a role listens for other roles and the command line.
+pub fn address(listen: &Listen, role: Role) -> SocketAddr {
     match role {
         Role::Gateway => listen.gateway_admin,
         Role::Control => listen.control,
@@ -116,7 +109,11 @@ fn address(installation: &Installation, role: Role) -> SocketAddr {
     }
 }
 
-async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow::Result<Router> {
+/// Starts a role; its routes. The gateway is started by [`gateway`].
+///
+/// # Errors
+/// It cannot start.
+pub async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow::Result<Router> {
     let settings = &installation.settings;
     let monolith = &settings.monolith;
     let capabilities = Arc::clone(&settings.capabilities);
@@ -161,29 +158,31 @@ async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow
             };
             banyan_notify::start(settings.notify.clone(), deps).await?
         }
-        Role::Gateway => {
-            let deps = banyan_gateway::Deps {
-                listen: settings.listen.gateway,
-                monolith_url: monolith.url.clone(),
-                session_cookie: monolith.session_cookie.clone(),
-                capabilities,
-                auth: installation.client(settings.listen.auth),
-                control: installation.control(),
-                tasks,
-                token,
-            };
-            banyan_gateway::start(settings.gateway.clone(), deps).await?
-        }
+        Role::Gateway => bail!("the gateway has sockets of its own"),
     })
 }
 
-async fn until_signal(tasks: &Tasks) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = tasks.shutdown();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        outcome = tokio::signal::ctrl_c() => outcome?,
-        () = shutdown.requested() => {}
-    }
-    Ok(())
+/// Prepares the gateway on these sockets for clients, and more where they are too few; also gives them back.
+///
+/// # Errors
+/// A port is taken, an option cannot work.
+pub fn gateway(
+    installation: &Installation,
+    tasks: &Tasks,
+    handed: Vec<TcpListener>,
+) -> anyhow::Result<(Gateway, Vec<TcpListener>)> {
+    let settings = &installation.settings;
+    let sockets = banyan_gateway::listen(settings.listen.gateway, &settings.gateway, handed)?;
+    let kept = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
+    let deps = banyan_gateway::Deps {
+        listen: settings.listen.gateway,
+        monolith_url: settings.monolith.url.clone(),
+        session_cookie: settings.monolith.session_cookie.clone(),
+        capabilities: Arc::clone(&settings.capabilities),
+        auth: installation.client(settings.listen.auth),
+        control: installation.control(),
+        tasks: tasks.clone(),
+        token: installation.token.clone(),
+    };
+    Ok((Gateway::prepare(settings.gateway.clone(), deps, sockets)?, kept))
 }

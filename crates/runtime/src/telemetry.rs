@@ -1,7 +1,9 @@
 //! Logs of the process, to standard error.
 
+use std::sync::OnceLock;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -14,20 +16,47 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging; `BANYAN_LOG` filters by target and level, such as `warn,banyan_sync=debug` (`info` by
-/// default). A second call does nothing.
+/// The variable that overrides the filter of the configuration.
+pub const FILTER_VARIABLE: &str = "BANYAN_LOG";
+
+/// What changes the filter of the process's log.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Checks a filter by target and level, such as `warn,banyan_sync=debug`.
 ///
 /// # Errors
-/// The variable cannot be read as such a filter.
-pub fn init(format: LogFormat) -> Result<(), String> {
-    let text = std::env::var("BANYAN_LOG").unwrap_or_else(|_| "info".into());
-    let filter: Targets = text.parse().map_err(|e| format!("BANYAN_LOG `{text}`: {e}"))?;
+/// It cannot be read; names it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    read(filter).map(|_| ())
+}
+
+/// Starts logging what passes the filter. A second call does nothing.
+///
+/// # Errors
+/// The filter cannot be read.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
+    let (filter, handle) = reload::Layer::new(read(filter)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Only a subscriber that is already installed makes this fail.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
     Ok(())
+}
+
+/// Changes the filter of the running log; nothing happens where [`init`] has not been called.
+///
+/// # Errors
+/// The filter cannot be read; the old one stays.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let filter = read(filter)?;
+    FILTER.get().map_or(Ok(()), |handle| handle.reload(filter).map_err(|e| e.to_string()))
+}
+
+fn read(filter: &str) -> Result<Targets, String> {
+    filter.parse().map_err(|e| format!("the log filter `{filter}`: {e}"))
 }
