@@ -19,6 +19,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a shutdown may take before what still runs is aborted.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
 
+/// What the gateway may need beyond its own deadlines.
+const DRAINED_SPARE: Duration = Duration::from_secs(5);
+
 /// The capability that the notifications service takes over.
 const NOTIFY_CAPABILITY: &str = "notifications";
 
@@ -87,7 +90,8 @@ impl Installation {
 /// # Errors
 /// A role cannot start, or such a task failed.
 pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<()> {
-    let tasks = Tasks::new();
+    // The gateway drains while everything that it needs still runs, and while its readiness can be asked for.
+    let (edge, tasks) = (Tasks::new(), Tasks::new());
     // Listeners first: a port that is taken fails before anything has begun.
     let mut listeners = Vec::new();
     for role in roles {
@@ -97,17 +101,24 @@ pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Resul
             .push((*role, listener.with_context(|| format!("cannot listen on {address} for {role:?}"))?));
     }
     for (role, listener) in listeners {
+        let owner = if role == Role::Gateway { &edge } else { &tasks };
         let router =
-            start(installation, role, &tasks).await.with_context(|| format!("cannot start {role:?}"))?;
+            start(installation, role, owner).await.with_context(|| format!("cannot start {role:?}"))?;
         tracing::info!(role = ?role, address = %listener.local_addr()?, "ready");
         tasks.spawn("http server", OnError::StopProcess, http::serve(listener, router, tasks.shutdown()));
     }
-    until_signal(&tasks).await?;
+    until_signal(&edge, &tasks).await?;
+    edge.stop(drain_deadline(installation)).await;
     tasks.stop(SHUTDOWN_DEADLINE).await;
-    match tasks.failure() {
+    match edge.failure().or(tasks.failure()) {
         Some(failure) => bail!("stopped: {failure}"),
         None => Ok(()),
     }
+}
+
+fn drain_deadline(installation: &Installation) -> Duration {
+    let gateway = &installation.settings.gateway;
+    Duration::from_millis(gateway.drain_notice_ms + gateway.drain_ms_max) + DRAINED_SPARE
 }
 
 fn address(installation: &Installation, role: Role) -> SocketAddr {
@@ -182,12 +193,13 @@ async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow
     })
 }
 
-async fn until_signal(tasks: &Tasks) -> anyhow::Result<()> {
+async fn until_signal(edge: &Tasks, tasks: &Tasks) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let shutdown = tasks.shutdown();
+    let (edge, shutdown) = (edge.shutdown(), tasks.shutdown());
     tokio::select! {
         _ = terminate.recv() => {}
         outcome = tokio::signal::ctrl_c() => outcome?,
+        () = edge.requested() => {}
         () = shutdown.requested() => {}
     }
     Ok(())

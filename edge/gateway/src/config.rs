@@ -45,6 +45,19 @@ pub struct Config {
     /// 413; 1024 to 16777216.
     pub body_inspect_bytes_max: usize,
 
+    /// Protocols that a connection may change to (`Upgrade`), in small letters; what is not listed is ignored.
+    pub upgrades: Vec<String>,
+    /// Connections that have changed their protocol, over all workers; 0 to 1000000.
+    pub upgraded_max: usize,
+    /// How long such a connection, or an answer that is a stream of events, may be silent, in milliseconds; 10
+    /// to 86400000.
+    pub stream_idle_timeout_ms: u64,
+    /// How long readiness is refused at shutdown before new connections are, in milliseconds: as long as those
+    /// who ask for it need to notice; 0 to 600000.
+    pub drain_notice_ms: u64,
+    /// How long what is in flight may go on after that, in milliseconds; 0 to 3600000.
+    pub drain_ms_max: u64,
+
     /// Connecting to the monolith or a service, in milliseconds; 10 to 60000.
     pub connect_timeout_ms: u64,
     /// From a request's last byte to the head of the monolith's answer, in milliseconds; 10 to 3600000.
@@ -150,6 +163,11 @@ impl Default for Config {
             body_bytes_max: 64 << 20,
             body_idle_timeout_ms: 30_000,
             body_inspect_bytes_max: 256 << 10,
+            upgrades: vec!["websocket".into()],
+            upgraded_max: 1_000,
+            stream_idle_timeout_ms: 300_000,
+            drain_notice_ms: 0,
+            drain_ms_max: 15_000,
             connect_timeout_ms: 2_000,
             monolith_timeout_ms: 60_000,
             service_timeout_ms: 10_000,
@@ -194,6 +212,11 @@ impl Config {
         within("idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000)?;
         within("body_idle_timeout_ms", self.body_idle_timeout_ms, 10..=3_600_000)?;
         count("body_inspect_bytes_max", self.body_inspect_bytes_max, 1024, 16 << 20)?;
+        count("upgraded_max", self.upgraded_max, 0, 1_000_000)?;
+        within("stream_idle_timeout_ms", self.stream_idle_timeout_ms, 10..=86_400_000)?;
+        within("drain_notice_ms", self.drain_notice_ms, 0..=600_000)?;
+        within("drain_ms_max", self.drain_ms_max, 0..=3_600_000)?;
+        self.check_upgrades()?;
         within("connect_timeout_ms", self.connect_timeout_ms, 10..=60_000)?;
         within("monolith_timeout_ms", self.monolith_timeout_ms, 10..=3_600_000)?;
         within("service_timeout_ms", self.service_timeout_ms, 10..=3_600_000)?;
@@ -207,6 +230,19 @@ impl Config {
         count("hold_requests_max", self.hold_requests_max, 0, 1_000_000)?;
         within("group_queue_ms_max", self.group_queue_ms_max, 0..=60_000)?;
         self.check_groups()
+    }
+
+    fn check_upgrades(&self) -> Result<(), String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_./".contains(&b);
+        // Another version of HTTP behind the gateway's back would not be checked.
+        let is_http =
+            |token: &str| token.starts_with("h2") || token.starts_with("http") || token.starts_with("tls");
+        match self.upgrades.iter().find(|t| t.is_empty() || !t.bytes().all(plain) || is_http(t)) {
+            Some(token) => {
+                Err(format!("`upgrades` `{token}` must be a protocol in small letters, and not HTTP or TLS"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_groups(&self) -> Result<(), String> {
@@ -238,6 +274,11 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         }
+    }
+
+    /// How long a connection of another protocol, or a stream of events, may be silent.
+    pub fn stream_idle(&self) -> Duration {
+        Duration::from_millis(self.stream_idle_timeout_ms)
     }
 
     /// How long a body may make no progress.
@@ -278,7 +319,8 @@ mod tests {
     #[test]
     fn a_value_that_cannot_work_is_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 11] = [
+        let table: [(&str, Change); 12] = [
+            ("`upgrades` `h2c`", |c| c.upgrades = vec!["h2c".into()]),
             ("`http2_streams_max` 0", |c| c.http2_streams_max = 0),
             ("`head_bytes_max` 10", |c| c.head_bytes_max = 10),
             ("`pool_requests_max` 0", |c| c.pool_requests_max = 0),

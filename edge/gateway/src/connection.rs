@@ -1,7 +1,10 @@
-//! One client's connection: the handshake, HTTP/1.1 or HTTP/2 on it, and its end.
+//! One client's connection: the handshake, HTTP/1.1 or HTTP/2 on it, another protocol behind that, its end.
 //!
 //! At shutdown a connection that is idle is closed; one that is busy ends behind its last answer.
 
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use banyan_runtime::clock;
-use banyan_runtime::tasks::Shutdown;
 
+use crate::drained::Drained;
 use crate::framing::HeadLimits;
 use crate::guard::{Guard, Verdict};
 use crate::headers::Peer;
@@ -25,6 +28,7 @@ use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::stream::{Impatient, Stream};
 use crate::tls::HTTP_2;
+use crate::tunnel::Slot;
 
 /// How long a connection that shutdown finds just opened may take to send its request.
 const FRESH: Duration = Duration::from_millis(100);
@@ -56,26 +60,26 @@ pub struct Client {
 
 /// What a connection says of itself while it is served.
 pub struct Served {
-    /// The request to end.
-    pub shutdown: Shutdown,
+    /// The end of the gateway.
+    pub drained: Drained,
     /// When it was opened.
     pub opened: Instant,
 }
 
 impl Served {
-    /// Shutdown has been requested, and a connection that was opened then has had its moment.
+    /// The gateway's end has begun, and a connection that was opened then has had its moment.
     pub async fn ends(&self) {
-        self.shutdown.requested().await;
+        self.drained.begins().await;
         tokio::time::sleep(FRESH.saturating_sub(self.opened.elapsed())).await;
     }
 }
 
 impl Client {
     /// Serves the connection to its end.
-    pub async fn serve(self, tcp: TcpStream, shutdown: Shutdown) {
+    pub async fn serve(self, tcp: TcpStream, drained: Drained) {
         // Without it answers wait for the client's acknowledgements; where it fails, they do.
         let _ = tcp.set_nodelay(true);
-        let served = Served { shutdown, opened: clock::instant() };
+        let served = Served { drained, opened: clock::instant() };
         let Some((stream, is_http_2)) = shake_hands(self.tls.as_ref(), tcp).await else { return };
         let stream = Impatient::new(stream, self.proxy.shared.config.body_idle());
         if is_http_2 {
@@ -97,13 +101,24 @@ impl Client {
             .max_headers(config.headers_max);
         let verdict = Verdict::default();
         let guard = Guard::new(stream, limits, head_max, verdict.clone());
-        let service = service_fn(move |request| {
+        let slot = Slot::default();
+        let tunnels = slot.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (proxy, peer, refused) = (self.proxy.clone(), self.peer, verdict.take());
+            let held = verdict.is_held().then(|| verdict.clone());
+            if held.is_some() {
+                request.extensions_mut().insert(tunnels.clone());
+            }
             Box::pin(async move {
                 let answer = match refused {
                     Some(fault) => Proxy::refuse(fault),
                     None => proxy.handle(peer, request).await,
                 };
+                if let Some(held) = held
+                    && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+                {
+                    held.release();
+                }
                 Ok::<_, Infallible>(answer)
             })
         });
@@ -116,7 +131,15 @@ impl Client {
             }
         };
         match outcome {
-            Ok(()) => linger(connection.into_parts().io.into_inner().into_inner()).await,
+            Ok(()) => {
+                let parts = connection.into_parts();
+                let (mut stream, early) = parts.io.into_inner().into_parts();
+                if let Some(tunnel) = slot.take() {
+                    let early = Bytes::from([parts.read_buf, early].concat());
+                    tunnel.run(&mut stream, early, &served.drained).await;
+                }
+                linger(stream).await;
+            }
             Err(error) => tracing::debug!(%error, "a client's connection broke"),
         }
     }

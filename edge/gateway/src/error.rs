@@ -153,6 +153,17 @@ impl From<Refusal> for Problem {
     }
 }
 
+/// The bound on connections of other protocols is reached.
+pub fn upgrades_full() -> Problem {
+    unavailable("upgrade_limit", "`upgraded_max` of [gateway] connections have changed their protocol")
+}
+
+/// An upstream that changes the protocol though nobody asked for that.
+pub fn switched_unasked() -> Problem {
+    let detail = "the upstream changes to a protocol that was not asked for";
+    Problem::new(StatusCode::BAD_GATEWAY, "upstream_lost", detail)
+}
+
 /// A group whose bound is reached.
 pub fn group_full(group: &Group) -> Problem {
     let (name, max) = (group.name(), group.in_flight_max());

@@ -62,9 +62,14 @@ pub struct Framing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Head { scanned: usize, empty_lines: u8 },
+    Head {
+        scanned: usize,
+        empty_lines: u8,
+    },
     Body(u64),
     Chunked(Chunk),
+    /// Behind a request that asks for another protocol.
+    Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,19 @@ impl Framing {
     /// Whether the next byte begins a request.
     pub fn is_between_requests(&self) -> bool {
         matches!(self.stage, Stage::Head { .. })
+    }
+
+    /// Whether the request that has passed asks for another protocol, so that it is not decided yet what the
+    /// bytes behind it are.
+    pub fn is_held(&self) -> bool {
+        self.stage == Stage::Held
+    }
+
+    /// The protocol stays: the next byte begins a request.
+    pub fn release(&mut self) {
+        if self.is_held() {
+            self.stage = START;
+        }
     }
 
     /// How many of the next bytes are a body of known length, and pass without being looked at.
@@ -116,6 +134,7 @@ impl Framing {
                 Look::Pass(count as usize)
             }
             Stage::Chunked(chunk) => self.look_at_chunk(bytes, chunk),
+            Stage::Held => Look::More,
         }
     }
 
@@ -150,6 +169,7 @@ impl Framing {
             return Look::Refused(Fault::HeadTooLarge);
         }
         match body_of(head, self.limits.lines_max) {
+            Ok(Body::Upgrade) => self.stage = Stage::Held,
             Ok(Body::Length(0)) => self.stage = START,
             Ok(Body::Length(length)) => self.stage = Stage::Body(length),
             Ok(Body::Chunked) => self.stage = Stage::Chunked(Chunk::Line),
@@ -229,6 +249,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 enum Body {
     Length(u64),
     Chunked,
+    /// None, and what follows may be another protocol.
+    Upgrade,
 }
 
 /// Reads a whole head, its empty line included.
@@ -314,6 +336,7 @@ pub fn length_of_converted<'f>(
     match found.body(true)? {
         Body::Length(length) => Ok(length),
         Body::Chunked => Err(Fault::Ambiguous("Transfer-Encoding in HTTP/2")),
+        Body::Upgrade => Err(Fault::Malformed("Upgrade in HTTP/2")),
     }
 }
 
@@ -336,6 +359,8 @@ struct Found {
     length: Option<u64>,
     chunked: bool,
     host: bool,
+    upgrade: bool,
+    connection_upgrade: bool,
 }
 
 impl Found {
@@ -360,6 +385,11 @@ impl Found {
             if !is_host(value) {
                 return Err(Fault::Malformed("Host is not a host with an optional port"));
             }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let mut tokens = value.split(|b| *b == b',');
+            self.connection_upgrade |= tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
         }
         Ok(())
     }
@@ -372,6 +402,9 @@ impl Found {
             (Some(_), true) => Err(Fault::Ambiguous("both Content-Length and Transfer-Encoding")),
             (None, true) if !is_http_11 => Err(Fault::Ambiguous("Transfer-Encoding in HTTP/1.0")),
             (None, true) => Ok(Body::Chunked),
+            (None | Some(0), false) if is_http_11 && self.upgrade && self.connection_upgrade => {
+                Ok(Body::Upgrade)
+            }
             (length, false) => Ok(Body::Length(length.unwrap_or(0))),
         }
     }

@@ -1,7 +1,8 @@
 //! The gateway: every client's request goes through it, to the monolith or to the service that owns its data.
 //!
 //! Map: [`config`] the options; `worker` threads and what they accept; `connection`, `stream`, `tls` and
-//! `http2` clients' connections, `pulse` and `paced` what goes on in them; `guard` and `framing` what may pass
+//! `http2` clients' connections, `pulse` and `paced` what goes on in them, `tunnel` what becomes of one that
+//! changes its protocol, `drained` when they end; `guard` and `framing` what may pass
 //! as a request; `proxy` one request; `path`, `route`, `group`, `resolve` and `fields` what it is; `identity`
 //! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
@@ -17,6 +18,7 @@ mod body;
 mod capability;
 pub mod config;
 mod connection;
+mod drained;
 mod error;
 mod exchange;
 mod expired;
@@ -43,13 +45,14 @@ mod state;
 mod stream;
 mod tls;
 mod trace;
+mod tunnel;
 mod worker;
 
 use axum::routing::get;
 use axum::{Json, Router};
 use banyan_core::Capability;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http::{metrics_route, role_only};
+use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::{OnError, Tasks};
 use std::net::SocketAddr;
@@ -83,7 +86,7 @@ pub struct Deps {
 }
 
 /// Binds the port for clients, starts the workers and the lease, and returns the routes of the admin port:
-/// `GET /v1/holds` for roles, `/metrics` and `/healthz`. Requests of capabilities are answered 503 until
+/// `GET /v1/holds` for roles, `/metrics`, `/healthz` and `/readyz`. Requests of capabilities are answered 503 until
 /// control has granted a lease.
 ///
 /// # Errors
@@ -95,14 +98,16 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     let listeners = worker::bind(deps.listen, count).map_err(|e| StartError::Listen(deps.listen, e))?;
     let connections = Arc::new(Semaphore::new(shared.config.connections_max));
     let tls = tls(&shared.config, &deps.tasks)?;
-    let (draining, drained) = mpsc::channel(1);
+    let drained = drained::Drained::new(deps.tasks.shutdown(), &shared.config);
+    let (draining, worked) = mpsc::channel(1);
     for (number, listener) in listeners.into_iter().enumerate() {
         let exchanges = spawner::Spawner::default();
-        let proxy = proxy::Proxy::new(shared.clone(), identities(&shared.config, &deps), exchanges.clone());
-        let connections = connections.clone();
-        let shutdown = deps.tasks.shutdown();
+        let identities = identities(&shared.config, &deps);
+        let ends = (exchanges.clone(), drained.clone());
+        let proxy = proxy::Proxy::new(shared.clone(), identities, ends);
+        let (connections, drained) = (connections.clone(), drained.clone());
         let (tls, streams) = (tls.clone(), spawner::Spawner::default());
-        let worker = worker::Worker { number, proxy, exchanges, tls, streams, connections, shutdown };
+        let worker = worker::Worker { number, proxy, exchanges, tls, streams, connections, drained };
         worker.start(listener, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
     }
     let keeper = lease::Keeper {
@@ -110,10 +115,10 @@ pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
         control: deps.control.clone(),
         ownership: shared.ownership.clone(),
         routes: shared.routes.clone(),
-        drained,
+        drained: worked,
     };
     deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
-    Ok(admin(shared.ownership.clone(), &deps.token))
+    Ok(admin(shared.ownership.clone(), drained, &deps.token))
 }
 
 /// Reads the certificates, and watches their files from now on.
@@ -142,6 +147,7 @@ fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError>
     Ok(Arc::new(proxy::Shared {
         routes: route::Routes::new(deps.capabilities.clone()),
         labels: proxy::Labels::new(&groups, &deps.capabilities),
+        tunnels: tunnel::Places::new(&config),
         token: deps.token.clone(),
         config,
         groups,
@@ -158,7 +164,21 @@ fn identities(config: &Config, deps: &Deps) -> identity::Identities {
     identity::Identities::new(auth, deps.session_cookie.clone(), config.identities_max)
 }
 
-fn admin(ownership: Arc<ownership::Ownership>, token: &RoleToken) -> Router {
+fn admin(ownership: Arc<ownership::Ownership>, drained: drained::Drained, token: &RoleToken) -> Router {
+    let leased = ownership.clone();
+    let ready = get(move || async move { readiness(&leased, &drained) });
     let holds = get(move || async move { Json(ownership.holds()) });
-    role_only(Router::new().route("/v1/holds", holds), token).merge(metrics_route())
+    let open = metrics_route().route("/readyz", ready);
+    role_only(Router::new().route("/v1/holds", holds), token).merge(open)
+}
+
+/// Whether clients should be sent here: not without a lease, and not once shutdown has been requested.
+fn readiness(ownership: &ownership::Ownership, drained: &drained::Drained) -> Result<&'static str, Problem> {
+    if drained.is_requested() {
+        return Err(error::unavailable("draining", "the gateway is shutting down"));
+    }
+    if !ownership.is_leased() {
+        return Err(state::Refusal::NoLease.into());
+    }
+    Ok("ready\n")
 }

@@ -123,6 +123,31 @@ pub static HTTP_2_STALLED: LazyLock<IntCounter> = LazyLock::new(|| {
     .expect(ONCE)
 });
 
+/// Connections that have changed their protocol, or are asking for it.
+pub static TUNNELS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("banyan_gateway_upgraded", "Connections that carry another protocol").expect(ONCE)
+});
+
+/// Ends of such connections: `closed`, `broken`, `idle` or `drained`.
+pub static TUNNELS_ENDED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_upgraded_ended_total",
+        "Ends of connections that carried another protocol by reason",
+        &["reason"]
+    )
+    .expect(ONCE)
+});
+
+/// Bytes that such connections have carried: `up` to the owner, `down` to the client.
+pub static TUNNEL_BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_upgraded_bytes_total",
+        "Bytes of connections that carry another protocol by direction",
+        &["direction"]
+    )
+    .expect(ONCE)
+});
+
 /// Who answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answerer {

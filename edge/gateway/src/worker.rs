@@ -2,7 +2,8 @@
 //! own connections. A worker that ends before it is asked to, or panics, stops the process.
 //!
 //! At shutdown it takes what has been accepted, answers what is in flight, closes idle connections, and waits
-//! for exchanges that go on without their client; at the supervisor's deadline it is dropped as it is.
+//! for exchanges that go on without their client. Connections that go on for longer than `drain_ms_max` are
+//! closed; at the supervisor's deadline the worker is dropped as it is.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +13,11 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use banyan_runtime::tasks::{OnError, Shutdown, Tasks};
+use banyan_runtime::tasks::{OnError, Tasks};
 use futures_util::FutureExt as _;
 
 use crate::connection::{Client, Tls};
+use crate::drained::Drained;
 use crate::headers::Peer;
 use crate::metrics::CONNECTIONS;
 use crate::proxy::Proxy;
@@ -23,6 +25,8 @@ use crate::spawner::Spawner;
 
 /// Connections that wait to be accepted, per worker.
 const BACKLOG: u32 = 1024;
+/// How long streams may take to say that they end, at the drain deadline.
+const CLOSING: Duration = Duration::from_secs(1);
 /// How long accepting pauses where the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Binds the public port once per worker. All but the first get the port that the first got.
@@ -69,8 +73,8 @@ pub struct Worker {
     pub streams: Spawner,
     /// The bound on connections, shared by all workers.
     pub connections: Arc<Semaphore>,
-    /// The request to end.
-    pub shutdown: Shutdown,
+    /// The end of the gateway.
+    pub drained: Drained,
 }
 
 impl Worker {
@@ -125,7 +129,7 @@ impl Worker {
             tokio::select! {
                 accepted = self.accept(&listener) => self.open(&mut open, accepted),
                 Some(ended) = open.join_next() => report(ended),
-                () = self.shutdown.requested() => break,
+                () = self.drained.begins() => break,
             }
         }
         // Whoever has connected already is not turned away.
@@ -133,12 +137,22 @@ impl Worker {
             self.open(&mut open, accepted);
         }
         drop(listener);
-        while let Some(ended) = open.join_next().await {
-            report(ended);
+        tokio::select! {
+            () = all(&mut open) => {}
+            () = self.deadline() => {
+                tracing::warn!(connections = open.len(), "connections are closed at the drain deadline");
+                open.shutdown().await;
+            }
         }
         self.exchanges.finish().await;
         self.proxy.close();
         Ok(())
+    }
+
+    /// What could end by itself at the end of the time for it has done so.
+    async fn deadline(&self) {
+        self.drained.over().await;
+        tokio::time::sleep(CLOSING).await;
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<Accepted> {
@@ -160,13 +174,34 @@ impl Worker {
         let (proxy, tls) = (self.proxy.clone(), self.tls.clone());
         let peer = Peer { address, trusted, secure: tls.is_some() };
         let client = Client { proxy, peer, tls, streams: self.streams.clone() };
-        let shutdown = self.shutdown.clone();
+        let drained = self.drained.clone();
         open.spawn(async move {
-            CONNECTIONS.inc();
-            client.serve(stream, shutdown).await;
-            CONNECTIONS.dec();
+            let _counted = Counted::new();
+            client.serve(stream, drained).await;
             drop(permit);
         });
+    }
+}
+
+/// A connection as the metrics know it.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        CONNECTIONS.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        CONNECTIONS.dec();
+    }
+}
+
+async fn all(open: &mut JoinSet<()>) {
+    while let Some(ended) = open.join_next().await {
+        report(ended);
     }
 }
 
@@ -175,6 +210,5 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a client's connection panicked");
-        CONNECTIONS.dec();
     }
 }

@@ -33,6 +33,12 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The status and the code of a problem of a role.
+    pub fn problem_code(&self) -> (u16, String) {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        (self.code(), problem["code"].as_str().unwrap().to_owned())
+    }
+
     /// The code of a problem of Banyan's.
     pub fn problem(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");

@@ -45,6 +45,8 @@ async fn requests_share_a_connection_and_none_waits_for_another() {
     world.monolith.script(304, &[("etag", "\"1\"")], "");
     assert_eq!(client.send(Ask::new("GET", "/x")).await.code(), 304);
     assert_eq!(client.send(Ask::new("TRACE", "/x")).await.problem(), "method_not_allowed");
+    let head = client.send(Ask::new("HEAD", "/x").header("expect", "x")).await;
+    assert_eq!((head.code(), head.body.len()), (417, 0));
     let cookies = Ask::new("GET", "/x").header("cookie", "a=1").header("cookie", "b=2");
     assert_eq!(client.send(cookies).await.code(), 200);
     assert_eq!(world.monolith.last().header("cookie"), Some("a=1; b=2"));

@@ -126,7 +126,10 @@ fn whole(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     let head = text.find("\r\n\r\n")? + 4;
     if text[..head].contains("transfer-encoding: chunked") {
-        return Some(text[head..].find("0\r\n\r\n")? + head + 5);
+        // Behind the last chunk come trailers, or none.
+        let last =
+            if text[head..].starts_with("0\r\n") { head } else { text[head..].find("\r\n0\r\n")? + head + 2 };
+        return Some(text[last..].find("\r\n\r\n")? + last + 4);
     }
     let length = text[..head]
         .split("content-length: ")

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -95,6 +96,14 @@ impl Http2 {
             let _ = driver.await;
         });
         Self { sender, _driver: running }
+    }
+
+    /// Sends a request and reads the head of its answer, which is 200.
+    pub async fn begin(&self, ask: Ask) -> Incoming {
+        let (mut sender, request) = (self.sender.clone(), ask.request_to("https://shop.example"));
+        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.into_body()
     }
 
     /// Sends a request and reads the whole answer.

@@ -124,12 +124,15 @@ async fn what_does_not_shake_hands_is_closed() {
     let mut silent = TcpStream::connect(world.gateway).await.unwrap();
     let end = tokio::time::timeout(PATIENCE, silent.read(&mut [0; 16])).await.expect("an end in time");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
-    let answer = crate::client::raw(world.gateway, GET.as_bytes(), "").await;
-    assert!(!answer.contains("HTTP"), "{answer}");
-    assert!(world.monolith.seen().is_empty());
     let outcome = |outcome: &str| format!("banyan_gateway_handshakes_total{{outcome=\"{outcome}\"}}");
     assert!(world.metric(&outcome("timed_out")).await > 0.0);
-    until("the failure is counted", async || world.metric(&outcome("failed")).await > 0.0).await;
+    until("the failure is counted", async || {
+        let answer = crate::client::raw(world.gateway, GET.as_bytes(), "").await;
+        assert!(!answer.contains("HTTP"), "{answer}");
+        world.metric(&outcome("failed")).await > 0.0
+    })
+    .await;
+    assert!(world.monolith.seen().is_empty());
 }
 
 #[tokio::test]
