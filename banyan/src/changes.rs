@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 /// The settings by which a process that runs these roles goes on when the file says this.
 ///
-/// Taken over are the gateway's options except the number of its workers, the capabilities' routes, the log's
+/// Taken over are the gateway's options except those that are fixed, the capabilities' routes, the log's
 /// filter; and the sections of roles that run elsewhere, which mean nothing here.
 pub fn adopt(running: &Settings, file: &Settings, roles: &[Role]) -> Settings {
     let mut next = running.clone();
     next.log_filter.clone_from(&file.log_filter);
     if roles.contains(&Role::Gateway) {
-        next.gateway = banyan_gateway::Config { workers: running.gateway.workers, ..file.gateway.clone() };
+        next.gateway = file.gateway.clone().fixed(&running.gateway);
         next.capabilities = with_routes(&running.capabilities, &file.capabilities);
     } else {
         next.gateway = file.gateway.clone();

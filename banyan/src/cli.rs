@@ -47,6 +47,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask the roles whether they run; fails where one does not answer.
+    Health {
+        /// The roles; all without any.
+        #[arg(value_enum)]
+        roles: Vec<Role>,
+    },
     /// Write a commented configuration file.
     Init {
         /// Where to write it; `-` prints it.

@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod fence;
+mod health;
 pub mod init;
 mod letters;
 mod migration;
@@ -58,6 +59,8 @@ async fn dispatch(command: Command, settings: Settings, file: &Path) -> anyhow::
         Command::Run { role, take_over } => {
             serve(&installation, Plan { file, roles: &[role], take_over }).await
         }
+        Command::Health { roles } if roles.is_empty() => health::run(&installation, &Role::ALL).await,
+        Command::Health { roles } => health::run(&installation, &roles).await,
         Command::Migration(command) => migration::run(command, installation.control()).await,
         Command::Fence(command) => fence::run(command, installation.sync()).await,
         Command::Verify { capability, json } => verify::run(installation.sync(), capability, json).await,

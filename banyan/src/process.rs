@@ -21,8 +21,13 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
-/// How long a shutdown may take without a gateway before what still runs is aborted.
+/// How long a shutdown may take before what still runs is aborted.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+/// What the gateway may need beyond its own deadlines.
+const DRAINED_SPARE: Duration = Duration::from_secs(5);
+/// How long idle connections of a gateway that has been replaced are kept, so that their clients learn by an
+/// answer that they end, and send nothing into a connection that is being closed.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// What a process is to do.
 pub struct Plan<'p> {
@@ -45,21 +50,24 @@ pub async fn serve(installation: &Installation, plan: Plan<'_>) -> anyhow::Resul
     }
     // Before the file at its path can have been replaced.
     let launch = Launch::of_this_process()?;
-    let tasks = Tasks::new();
+    // The gateway drains while everything that it needs still runs, and while its readiness can be asked for.
+    let (edge, tasks) = (Tasks::new(), Tasks::new());
     let settings = installation.settings().clone();
     let reloader = Reloader::new(plan.file.to_owned(), settings, plan.roles);
-    let running = Running { installation, tasks: tasks.clone(), reloader, retired: Arc::default() };
+    let (edge_tasks, retired) = (edge.clone(), Arc::default());
+    let running = Running { installation, edge: edge_tasks, tasks: tasks.clone(), reloader, retired };
     let gateway = match running.start(&plan).await {
         Ok(gateway) => gateway,
         Err(error) => {
             // What has begun ends in order: a gateway's lease is given back.
+            edge.stop(SHUTDOWN_DEADLINE).await;
             tasks.stop(SHUTDOWN_DEADLINE).await;
             return Err(error);
         }
     };
     manager::ready();
     running.serve(&plan, (launch, gateway)).await?;
-    match tasks.failure() {
+    match edge.failure().or(tasks.failure()) {
         Some(failure) => bail!("stopped: {failure}"),
         None => Ok(()),
     }
@@ -71,6 +79,8 @@ type Served = (Arc<Gateway>, Vec<Named>);
 /// The process.
 struct Running<'i> {
     installation: &'i Installation,
+    /// Supervises the gateway, which drains before everything else ends.
+    edge: Tasks,
     tasks: Tasks,
     reloader: Arc<Reloader>,
     /// Another process answers on the gateway's admin port.
@@ -92,7 +102,7 @@ impl Running<'_> {
             let router = if role == Role::Gateway {
                 let handed = clients.take().unwrap_or_default();
                 let (gateway, kept) =
-                    roles::gateway(self.installation, &self.tasks, handed).with_context(fault)?;
+                    roles::gateway(self.installation, &self.edge, handed).with_context(fault)?;
                 let named = |socket| Named { name: CLIENTS.into(), socket };
                 let mut sockets: Vec<Named> = kept.into_iter().map(named).collect();
                 sockets.push(Named { name: ADMIN.into(), socket: listener.try_clone()? });
@@ -160,29 +170,29 @@ impl Running<'_> {
         let (gateway, sockets) = served.unzip();
         let taken_over = self.upgrades(plan, (launch, sockets))?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let shutdown = self.tasks.shutdown();
+        let (edge, shutdown) = (self.edge.shutdown(), self.tasks.shutdown());
         let successor = tokio::select! {
             _ = terminate.recv() => None,
             outcome = tokio::signal::ctrl_c() => outcome.map(|()| None)?,
+            () = edge.requested() => None,
             () = shutdown.requested() => None,
             Ok(pid) = taken_over => Some(pid),
-        };
-        let drain = match &gateway {
-            Some(_) => Duration::from_millis(self.reloader.settings().gateway.drain_ms_max),
-            None => SHUTDOWN_DEADLINE,
         };
         if let (Some(successor), Some(gateway)) = (successor, gateway) {
             tracing::info!(successor, "another process accepts now; this one ends when its requests have");
             gateway.retire();
             self.retired.notify_one();
             tokio::select! {
-                // Idle connections are closed after this: until then they are told by an answer that they end.
-                _ = tokio::time::timeout(drain / 2, gateway.emptied()) => {}
+                _ = tokio::time::timeout(LEAVE_MAX, gateway.emptied()) => {}
                 _ = terminate.recv() => {}
+                () = edge.requested() => {}
                 () = shutdown.requested() => {}
             }
         }
-        self.tasks.stop(drain).await;
+        let options = self.reloader.settings().gateway;
+        let drain = Duration::from_millis(options.drain_notice_ms + options.drain_ms_max);
+        self.edge.stop(drain + DRAINED_SPARE).await;
+        self.tasks.stop(SHUTDOWN_DEADLINE).await;
         Ok(())
     }
 
@@ -215,9 +225,10 @@ impl Running<'_> {
             is_apart: plan.roles == [Role::Gateway],
             launch,
             reloader: self.reloader.clone(),
-            shutdown: self.tasks.shutdown(),
+            // Its copies of the sockets are closed when those of the gateway are.
+            shutdown: self.edge.shutdown(),
         };
-        self.tasks.spawn("upgrades", OnError::Log, async move {
+        self.edge.spawn("upgrades", OnError::Log, async move {
             if let Some(pid) = upgrades.serve(signal).await? {
                 // Where nobody waits any more, the process is ending anyway.
                 let _ = taken.send(pid);

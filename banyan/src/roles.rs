@@ -49,6 +49,11 @@ impl Installation {
         self.client(self.settings.listen.sync)
     }
 
+    /// A client of the port on which a role is administered.
+    pub fn role(&self, role: Role) -> RoleClient {
+        self.client(address(&self.settings.listen, role))
+    }
+
     /// A client of the service of a capability.
     ///
     /// # Errors

@@ -73,25 +73,28 @@ pub async fn run(options: &CrashOptions) -> anyhow::Result<bool> {
     let progress = Progress::new();
     let mut summary = Summary { seed: options.seed, ..Summary::default() };
     let mut recoveries = Vec::new();
-    let (mut round, end) = (options.from, options.from + options.rounds);
-    while round < end && summary.faults.is_empty() {
-        let last = end.min(round + ROUNDS_PER_SYSTEM);
-        let mut soak = Soak::start(options, &progress, round).await?;
-        for number in round..last {
-            let plan = Plan::of(options.seed, number);
-            progress.doing(&format!("round {} of {}: {}", number + 1, end, plan.fault));
-            let faults = soak.round(&plan, (&mut summary, &mut recoveries)).await;
-            summary.rounds += 1;
-            if !faults.is_empty() {
-                progress.say(&format!("round {number} ({}) failed", plan.fault));
-                summary.faults.extend(faults.iter().map(|fault| format!("round {number}: {fault}")));
-                break;
-            }
-            summary.passed += 1;
+    let end = options.from + options.rounds;
+    let mut running: Option<Soak> = None;
+    for number in options.from..end {
+        let plan = Plan::of(options.seed, number);
+        progress.doing(&format!("round {} of {end}: {}", number + 1, plan.fault));
+        if number % ROUNDS_PER_SYSTEM == 0 || plan.fault.is_of_the_beginning() {
+            running.take().inspect(|soak| soak.count(&mut summary));
         }
-        soak.count(&mut summary);
-        round = last;
+        let soak = match &mut running {
+            Some(soak) => soak,
+            None => running.insert(Soak::start(options, &progress, &plan).await?),
+        };
+        let faults = soak.round(&plan, (&mut summary, &mut recoveries)).await;
+        summary.rounds += 1;
+        if !faults.is_empty() {
+            progress.say(&format!("round {number} ({}) failed", plan.fault));
+            summary.faults.extend(faults.iter().map(|fault| format!("round {number}: {fault}")));
+            break;
+        }
+        summary.passed += 1;
     }
+    running.inspect(|soak| soak.count(&mut summary));
     progress.finish();
     summary.recovery_ms =
         Middle { p50: tenths(median(&recoveries)), max: recoveries.iter().copied().fold(0.0, f64::max) };
@@ -120,8 +123,9 @@ fn show(summary: &Summary, options: &CrashOptions) {
     );
     summary.faults.iter().for_each(|fault| println!("  {fault}"));
     if !summary.faults.is_empty() {
-        let first = options.from + summary.rounds - summary.rounds.min(ROUNDS_PER_SYSTEM);
-        let again = options.from + summary.rounds - first;
+        let failed = options.from + summary.rounds - 1;
+        let first = options.from.max(failed - failed % ROUNDS_PER_SYSTEM);
+        let again = failed - first + 1;
         println!("again: bin/soak crash --seed {} --from {first} --rounds {again} --keep", summary.seed);
     }
 }
@@ -135,8 +139,8 @@ struct Soak {
 }
 
 impl Soak {
-    async fn start(options: &CrashOptions, progress: &Progress, round: u64) -> anyhow::Result<Self> {
-        let seed = options.seed.wrapping_add(round);
+    async fn start(options: &CrashOptions, progress: &Progress, plan: &Plan) -> anyhow::Result<Self> {
+        let seed = options.seed.wrapping_add(plan.round);
         let run = RunOptions { users: options.users, rate: options.rate, seed, ..options.run() };
         let mut system = System::start(&run, progress).await?;
         let first_id = system.first_new_id().await?;
@@ -144,17 +148,32 @@ impl Soak {
         let mut load = rehearse::customers(&system, customers, Duration::ZERO)?;
         load.log_in(|_| ()).await?;
         // A restarted control waits for every lease it may have granted: short ones keep rounds short.
-        let shape = Shape { layout: Layout::Apart, changes: "[control]\nlease_ms = 600".parse()? };
+        let changes = "[control]\nlease_ms = 600".parse()?;
+        let armed = match &plan.fault {
+            Fault::AtStep { role, failpoint, .. } if plan.fault.is_of_the_beginning() => {
+                Some((role.clone(), failpoint.clone()))
+            }
+            _ => None,
+        };
+        let shape = Shape { layout: Layout::Apart, changes, armed };
         let installation = system.start_banyan(&shape).await?;
         load.turn_to(&installation.url());
         let operator = installation.operator().clone();
         let of = OfCapability { capability: CAPABILITY.into() };
-        let _: serde_json::Value = operator.sync.post("/v1/fence/install", &of).await?;
         let begun = clock::instant();
-        while !operator.sync_status().await.is_ok_and(|s| s.copied && s.forward_live && s.fence_installed) {
+        loop {
+            match operator.sync_status().await {
+                Ok(status) if !status.fence_installed => {
+                    // Sync may be killed meanwhile: it is asked again.
+                    let _ = operator.sync.post::<_, serde_json::Value>("/v1/fence/install", &of).await;
+                }
+                Ok(status) if status.copied && status.forward_live => break,
+                _ => {}
+            }
             if begun.elapsed() > RECOVERY_MAX {
                 bail!("the rows are not copied within {} s", RECOVERY_MAX.as_secs());
             }
+            system.tend()?;
             tokio::time::sleep(POLL).await;
         }
         Ok(Self { system, load, operator, check: Check::new(first_id) })
@@ -186,6 +205,8 @@ impl Soak {
             Ok(recovery) => {
                 let book = if recovery.is_some() { &mut summary.kills } else { &mut summary.not_reached };
                 *book.entry(plan.fault.name().to_owned()).or_default() += 1;
+                // At the beginning nothing had to recover.
+                let recovery = recovery.filter(|_| !plan.fault.is_of_the_beginning());
                 recoveries.extend(recovery.map(|took| tenths(took.as_secs_f64() * 1000.0)));
             }
         }
@@ -197,10 +218,7 @@ impl Soak {
 
     /// How long recovery took; `None` where the failpoint was not reached.
     async fn crash_and_recover(&mut self, plan: &Plan) -> anyhow::Result<Option<Duration>> {
-        if let Fault::AtStep { role, failpoint } = &plan.fault {
-            self.system.banyan_mut()?.restart(role, Some(failpoint))?;
-        }
-        let mut killed = self.await_armed(&plan.fault).await?;
+        let mut killed = self.arm(&plan.fault).await?;
         let begun = clock::instant();
         for share in &plan.shares {
             let asked = clock::instant();
@@ -209,7 +227,8 @@ impl Soak {
                 // Refused where control is down; whoever runs it asks again.
                 heard = heard || self.ask(*share).await.is_ok();
                 self.kill_in_time(&plan.fault, begun, &mut killed)?;
-                if self.system.tend()? > 0 {
+                let waits = self.system.banyan_mut()?.awaits_end();
+                if self.system.tend()? > 0 && !waits {
                     killed.get_or_insert_with(clock::instant);
                 }
                 tokio::time::sleep(POLL).await;
@@ -224,11 +243,24 @@ impl Soak {
         Ok(killed.map(|killed| killed.elapsed()))
     }
 
-    /// Waits until the role that will kill itself is at work, or has done so already.
-    async fn await_armed(&mut self, fault: &Fault) -> anyhow::Result<Option<Instant>> {
+    /// Starts the role that will kill itself, and waits until it is at work or has done so already.
+    async fn arm(&mut self, fault: &Fault) -> anyhow::Result<Option<Instant>> {
+        let Fault::AtStep { role, failpoint, first } = fault else { return Ok(None) };
+        let banyan = self.system.banyan_mut()?;
+        if fault.is_of_the_beginning() {
+            return Ok((banyan.revived() > 0).then(clock::instant));
+        }
+        match first {
+            Some(first) => {
+                banyan.restart(role, Some(first))?;
+                banyan.arm_next(role, failpoint);
+            }
+            None => banyan.restart(role, Some(failpoint))?,
+        }
         let begun = clock::instant();
-        while matches!(fault, Fault::AtStep { .. }) && begun.elapsed() < RECOVERY_MAX {
-            if self.system.tend()? > 0 {
+        while begun.elapsed() < RECOVERY_MAX {
+            let waits = self.system.banyan_mut()?.awaits_end();
+            if self.system.tend()? > 0 && !waits {
                 return Ok(Some(clock::instant()));
             }
             let settled = self.operator.status().await.is_ok_and(|s| arrived(&s, s.wanted_percent));

@@ -68,11 +68,13 @@ pub struct Shape {
     pub layout: Layout,
     /// What `banyan.toml` says otherwise than usual.
     pub changes: Table,
+    /// A role that kills itself while all start, and where; it is started again.
+    pub armed: Option<(String, String)>,
 }
 
 impl From<Layout> for Shape {
     fn from(layout: Layout) -> Self {
-        Self { layout, changes: Table::new() }
+        Self { layout, changes: Table::new(), armed: None }
     }
 }
 
@@ -83,6 +85,8 @@ pub struct Installation {
     ports: Ports,
     data: PathBuf,
     operator: Operator,
+    next: Option<(String, String)>,
+    revived: usize,
 }
 
 impl Installation {
@@ -107,7 +111,11 @@ impl Installation {
         let processes = match shape.layout {
             Layout::Together => vec![starter.spawn("banyan", &["up"], None)?],
             Layout::Apart => {
-                ROLES.iter().map(|role| starter.role(role, None)).collect::<anyhow::Result<_>>()?
+                let armed = |role: &str| {
+                    let here = shape.armed.as_ref().filter(|(armed, _)| armed == role);
+                    here.map(|(_, failpoint)| failpoint.as_str())
+                };
+                ROLES.iter().map(|role| starter.role(role, armed(role))).collect::<anyhow::Result<_>>()?
             }
         };
         let token = RoleToken::load_or_create(&data.join("secrets/role.key"))?;
@@ -118,8 +126,9 @@ impl Installation {
             service: client(ports.notify),
             gateway: client(ports.gateway_admin),
         };
-        let mut installation = Self { processes, starter, ports, data, operator };
-        installation.wait_until_ready().await?;
+        let (next, revived) = (None, 0);
+        let mut installation = Self { processes, starter, ports, data, operator, next, revived };
+        installation.wait_until_ready(shape.armed.is_some()).await?;
         Ok(installation)
     }
 
@@ -148,6 +157,7 @@ impl Installation {
         let process = self.processes.get_mut(index).context("the roles share one process")?;
         process.kill();
         *process = self.starter.role(role, failpoint)?;
+        self.next = None;
         Ok(())
     }
 
@@ -159,9 +169,26 @@ impl Installation {
         let ended: Vec<usize> =
             (0..self.processes.len()).filter(|index| !self.processes[*index].is_running()).collect();
         for index in &ended {
-            self.processes[*index] = self.starter.role(ROLES[*index], None)?;
+            let next = self.next.take_if(|(role, _)| role == ROLES[*index]).map(|(_, failpoint)| failpoint);
+            self.processes[*index] = self.starter.role(ROLES[*index], next.as_deref())?;
         }
+        self.revived += ended.len();
         Ok(ended.len())
+    }
+
+    /// Arms a failpoint of a role for when it ends and is started again; [`Self::restart`] forgets it.
+    pub fn arm_next(&mut self, role: &str, failpoint: &str) {
+        self.next = Some((role.into(), failpoint.into()));
+    }
+
+    /// Whether a failpoint still waits for its role's end.
+    pub fn awaits_end(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// How many roles have been started again by [`Self::tend`].
+    pub fn revived(&self) -> usize {
+        self.revived
     }
 
     /// Whether every role answers.
@@ -197,13 +224,16 @@ impl Installation {
         bail!("no database of the service in {}", self.data.display())
     }
 
-    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+    async fn wait_until_ready(&mut self, tends: bool) -> anyhow::Result<()> {
         let start = clock::instant();
         loop {
             let failed = match self.readiness().await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            if tends {
+                self.tend()?;
+            }
             let ended = self.processes.iter_mut().position(|process| !process.is_running());
             if ended.is_some() || start.elapsed() > START_MAX {
                 let log = self.processes[ended.unwrap_or_default()].log_tail(LOG_LINES);

@@ -13,6 +13,7 @@ fn schedule() -> Schedule {
         requests_min: 5000,
         writes_min: 500,
         handovers_min: 20,
+        times: Times::Judged,
     }
 }
 
@@ -68,6 +69,19 @@ fn every_bound_can_be_broken_and_is_named() {
     assert!(check(|c| c.outage = Some(Outage { followed_ms: None, ..outage(c) })).contains("followed"));
     assert!(check(|c| c.outage = Some(Outage { stragglers: vec![], ..outage(c) })).contains("stragglers"));
     assert_eq!(check(|c| c.problems.push("it rained".into())), "it rained");
+}
+
+#[test]
+fn times_that_are_only_reported_break_no_bound() {
+    let mut card = good();
+    card.hold_ms.p99 = 161.0;
+    card.rollback_ms.max = 2001.0;
+    let reported = Schedule { times: Times::Reported, ..schedule() };
+    card.judge(&reported);
+    assert_eq!(card.broken, Vec::<String>::new());
+    card.failed = 1;
+    card.judge(&reported);
+    assert_eq!(card.broken.len(), 1, "everything else is judged all the same");
 }
 
 #[test]

@@ -115,9 +115,9 @@ pub async fn serve_until(
     axum::serve(listener, router).with_graceful_shutdown(end).await
 }
 
-/// `GET /metrics` (Prometheus text format, the default registry) and `GET /healthz`.
+/// `GET /metrics` (Prometheus text format, the default registry) and `GET /healthz`, which answers `"ok"`.
 pub fn metrics_route() -> Router {
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { "ok\n" }))
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { Json("ok") }))
 }
 
 async fn metrics() -> Response {

@@ -1,7 +1,8 @@
 //! Bodies on their way: the client's towards an upstream, and the answer's towards the client. Both stream;
-//! neither is buffered here. Trailers are dropped.
+//! neither is buffered here. Trailers pass, except those that a reader might take for part of the head.
 
 use bytes::Bytes;
+use http::header::{self, HeaderMap};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::future::poll_fn;
 use std::io;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use crate::access::Entry;
+use crate::drained::Drained;
 use crate::group::Place;
 use crate::guard::BadBody;
+use crate::headers;
 use crate::ownership::WriteInFlight;
 use crate::pool::Connection;
 use crate::spawner::Spawner;
@@ -85,24 +88,25 @@ impl IdleTimer {
     }
 }
 
-/// The next piece of a body's data. Skips trailers.
-fn poll_data(
+/// The next piece of a body's data, or its trailers.
+fn poll_piece(
     body: &mut Incoming,
     timer: &mut IdleTimer,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<Bytes, BodyFault>>> {
-    loop {
-        let Poll::Ready(polled) = Pin::new(&mut *body).poll_frame(cx) else {
-            return timer.poll(cx).map(|fault| Some(Err(fault)));
-        };
-        timer.stop();
-        match polled.map(|frame| frame.map(Frame::into_data)) {
-            Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(data))),
-            Some(Ok(Err(_trailers))) => {}
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            None => return Poll::Ready(None),
+) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    let Poll::Ready(polled) = Pin::new(&mut *body).poll_frame(cx) else {
+        return timer.poll(cx).map(|fault| Some(Err(fault)));
+    };
+    timer.stop();
+    Poll::Ready(polled.map(|frame| match frame {
+        Ok(mut frame) => {
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::trail(trailers);
+            }
+            Ok(frame)
         }
-    }
+        Err(error) => Err(error.into()),
+    }))
 }
 
 /// The limits of a client's body.
@@ -198,16 +202,16 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.prefix)))));
         }
         let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
-        let polled = ready!(poll_data(rest, &mut this.timer, cx));
-        if let Some(Ok(data)) = &polled {
-            let length = data.len() as u64;
+        let polled = ready!(poll_piece(rest, &mut this.timer, cx));
+        if let Some(Ok(frame)) = &polled {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
             this.progress.0.fetch_add(length, Ordering::Relaxed);
             match this.left.checked_sub(length) {
                 Some(left) => this.left = left,
                 None => return Poll::Ready(Some(Err(BodyFault::TooLarge))),
             }
         }
-        Poll::Ready(polled.map(|data| data.map(Frame::data)))
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -253,7 +257,34 @@ struct Stream {
 struct Source {
     body: Incoming,
     timer: IdleTimer,
+    /// The end of the time for a stream of events, which has no end of its own.
+    cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     occupied: Occupied,
+}
+
+/// How fast an answer must come, and how long it may.
+pub struct Pace {
+    idle_max: Duration,
+    events_idle_max: Duration,
+    drained: Drained,
+    is_of_events: bool,
+}
+
+impl Pace {
+    /// By how long it may make no progress: any answer, and a stream of events.
+    pub fn new((idle_max, events_idle_max): (Duration, Duration), drained: Drained) -> Self {
+        Self { idle_max, events_idle_max, drained, is_of_events: false }
+    }
+
+    /// The pace of the answer with these headers. A stream of events (`text/event-stream`) may be silent for
+    /// longer, and has its end where the gateway has its own: its reader connects anew and misses nothing.
+    #[must_use]
+    pub fn of(mut self, headers: &HeaderMap) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        self.is_of_events = essence.eq_ignore_ascii_case("text/event-stream");
+        self
+    }
 }
 
 impl AnswerBody {
@@ -264,11 +295,21 @@ impl AnswerBody {
 
     /// The body of an upstream's answer. A write's is received to its end also where the client goes away;
     /// `spawner` runs that.
-    pub fn stream(body: Incoming, occupied: Occupied, idle_max: Duration, spawner: Spawner) -> Self {
-        let source = Source { body, timer: IdleTimer::new(idle_max), occupied };
+    pub fn stream(body: Incoming, occupied: Occupied, pace: Pace, spawner: Spawner) -> Self {
+        let Pace { idle_max, events_idle_max, drained, is_of_events } = pace;
+        let timer = IdleTimer::new(if is_of_events { events_idle_max } else { idle_max });
+        let cut = is_of_events.then(|| Box::pin(async move { drained.over().await }) as Pin<Box<_>>);
+        let source = Source { body, timer, cut, occupied };
         let mut stream = Stream { source: Some(source), spawner: Some(spawner) };
         stream.notice_end();
         Self { inner: Inner::Stream(Box::new(stream)), entry: None }
+    }
+
+    /// Leaves out a body of the gateway's own.
+    pub fn leave_out(&mut self) {
+        if let Inner::Whole(bytes) = &mut self.inner {
+            bytes.clear();
+        }
     }
 
     /// Has the access log and the figures told when the answer ends.
@@ -293,9 +334,13 @@ impl AnswerBody {
 }
 
 impl Stream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        let polled = ready!(poll_data(&mut source.body, &mut source.timer, cx));
+        if source.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready()) {
+            self.source = None;
+            return Poll::Ready(None);
+        }
+        let polled = ready!(poll_piece(&mut source.body, &mut source.timer, cx));
         match &polled {
             Some(Ok(_)) => self.notice_end(),
             Some(Err(_)) => self.source = None,
@@ -343,17 +388,17 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         let polled = match &mut this.inner {
             Inner::Whole(bytes) if bytes.is_empty() => None,
-            Inner::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
+            Inner::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Inner::Stream(stream) => ready!(stream.poll(cx)),
         };
         if let Some(entry) = &mut this.entry {
             match &polled {
-                Some(Ok(data)) => entry.add_bytes(data.len()),
+                Some(Ok(frame)) => entry.add_bytes(frame.data_ref().map_or(0, Bytes::len)),
                 Some(Err(_)) => entry.broke(),
                 None => {}
             }
         }
-        Poll::Ready(polled.map(|data| data.map(Frame::data)))
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {

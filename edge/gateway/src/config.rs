@@ -3,6 +3,7 @@
 use banyan_core::pattern::PathPattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::network::Network;
@@ -20,6 +21,14 @@ pub struct Config {
     /// One log line per request, target `access`.
     pub access_log: bool,
 
+    /// TLS towards clients (`[gateway.tls]`); without it they are served in the clear, over HTTP/1.1.
+    pub tls: Option<TlsConfig>,
+    /// Requests at the same time on one connection of HTTP/2; 1 to 10000.
+    pub http2_streams_max: u32,
+    /// Requests that a client of HTTP/2 may give up beyond those that it finishes, before its connection is
+    /// closed; 1 to 1000000.
+    pub http2_resets_max: u32,
+
     /// The head of a request, in bytes; 1024 to 1048576.
     pub head_bytes_max: usize,
     /// The header lines of a request; 1 to 1000.
@@ -35,6 +44,19 @@ pub struct Config {
     /// The body of a write of a capability in which fields are looked for, in bytes; a longer one is answered
     /// 413; 1024 to 16777216.
     pub body_inspect_bytes_max: usize,
+
+    /// Protocols that a connection may change to (`Upgrade`), in small letters; what is not listed is ignored.
+    pub upgrades: Vec<String>,
+    /// Connections that have changed their protocol, over all workers; 0 to 1000000.
+    pub upgraded_max: usize,
+    /// How long such a connection, or an answer that is a stream of events, may be silent, in milliseconds; 10
+    /// to 86400000.
+    pub stream_idle_timeout_ms: u64,
+    /// How long readiness is refused at shutdown before new connections are, in milliseconds: as long as those
+    /// who ask for it need to notice; 0 to 600000.
+    pub drain_notice_ms: u64,
+    /// How long what is in flight may go on after that, in milliseconds; 0 to 3600000.
+    pub drain_ms_max: u64,
 
     /// Connecting to the monolith or a service, in milliseconds; 10 to 60000.
     pub connect_timeout_ms: u64,
@@ -70,9 +92,6 @@ pub struct Config {
     /// Bytes of bodies held at the same time; from 0.
     pub hold_bytes_max: usize,
 
-    /// How long requests and streams may go on after the gateway was asked to end or was replaced, in
-    /// milliseconds; 0 to 3600000.
-    pub drain_ms_max: u64,
     /// How long the process that is to replace this one may take until it can route, in milliseconds; past it
     /// this one goes on; 100 to 600000.
     pub upgrade_ms_max: u64,
@@ -94,6 +113,43 @@ pub struct GroupConfig {
     pub in_flight_max: usize,
 }
 
+/// TLS towards clients: certificate chains and keys in PEM files, which are read anew when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate, and those between it and the root; also for clients that ask for no known name.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// More of them (`[[gateway.tls.more]]`), for the names that they hold.
+    #[serde(default)]
+    pub more: Vec<CertificateFiles>,
+    /// How long a handshake may take, in milliseconds; 10 to 600000.
+    #[serde(default = "handshake_timeout_ms")]
+    pub handshake_timeout_ms: u64,
+    /// How often the files are looked at, in milliseconds; 10 to 3600000.
+    #[serde(default = "watch_ms")]
+    pub watch_ms: u64,
+}
+
+/// One more certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The certificate, and those between it and the root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn handshake_timeout_ms() -> u64 {
+    10_000
+}
+
+fn watch_ms() -> u64 {
+    5_000
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -101,6 +157,9 @@ impl Default for Config {
             connections_max: 10_000,
             trusted_proxies: Vec::new(),
             access_log: true,
+            tls: None,
+            http2_streams_max: 100,
+            http2_resets_max: 200,
             head_bytes_max: 32 << 10,
             headers_max: 100,
             head_timeout_ms: 10_000,
@@ -108,6 +167,11 @@ impl Default for Config {
             body_bytes_max: 64 << 20,
             body_idle_timeout_ms: 30_000,
             body_inspect_bytes_max: 256 << 10,
+            upgrades: vec!["websocket".into()],
+            upgraded_max: 1_000,
+            stream_idle_timeout_ms: 300_000,
+            drain_notice_ms: 0,
+            drain_ms_max: 15_000,
             connect_timeout_ms: 2_000,
             monolith_timeout_ms: 60_000,
             service_timeout_ms: 10_000,
@@ -122,7 +186,6 @@ impl Default for Config {
             hold_ms_max: 10_000,
             hold_requests_max: 1_000,
             hold_bytes_max: 16 << 20,
-            drain_ms_max: 20_000,
             upgrade_ms_max: 30_000,
         }
     }
@@ -142,12 +205,23 @@ impl Config {
         };
         count("workers", self.workers, 0, 256)?;
         count("connections_max", self.connections_max, 1, 1_000_000)?;
+        within("http2_streams_max", self.http2_streams_max.into(), 1..=10_000)?;
+        within("http2_resets_max", self.http2_resets_max.into(), 1..=1_000_000)?;
+        if let Some(tls) = &self.tls {
+            within("tls.handshake_timeout_ms", tls.handshake_timeout_ms, 10..=600_000)?;
+            within("tls.watch_ms", tls.watch_ms, 10..=3_600_000)?;
+        }
         count("head_bytes_max", self.head_bytes_max, 1024, 1 << 20)?;
         count("headers_max", self.headers_max, 1, 1000)?;
         within("head_timeout_ms", self.head_timeout_ms, 10..=600_000)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000)?;
         within("body_idle_timeout_ms", self.body_idle_timeout_ms, 10..=3_600_000)?;
         count("body_inspect_bytes_max", self.body_inspect_bytes_max, 1024, 16 << 20)?;
+        count("upgraded_max", self.upgraded_max, 0, 1_000_000)?;
+        within("stream_idle_timeout_ms", self.stream_idle_timeout_ms, 10..=86_400_000)?;
+        within("drain_notice_ms", self.drain_notice_ms, 0..=600_000)?;
+        within("drain_ms_max", self.drain_ms_max, 0..=3_600_000)?;
+        self.check_upgrades()?;
         within("connect_timeout_ms", self.connect_timeout_ms, 10..=60_000)?;
         within("monolith_timeout_ms", self.monolith_timeout_ms, 10..=3_600_000)?;
         within("service_timeout_ms", self.service_timeout_ms, 10..=3_600_000)?;
@@ -160,9 +234,21 @@ impl Config {
         within("hold_ms_max", self.hold_ms_max, 1..=600_000)?;
         count("hold_requests_max", self.hold_requests_max, 0, 1_000_000)?;
         within("group_queue_ms_max", self.group_queue_ms_max, 0..=60_000)?;
-        within("drain_ms_max", self.drain_ms_max, 0..=3_600_000)?;
         within("upgrade_ms_max", self.upgrade_ms_max, 100..=600_000)?;
         self.check_groups()
+    }
+
+    fn check_upgrades(&self) -> Result<(), String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_./".contains(&b);
+        // Another version of HTTP behind the gateway's back would not be checked.
+        let is_http =
+            |token: &str| token.starts_with("h2") || token.starts_with("http") || token.starts_with("tls");
+        match self.upgrades.iter().find(|t| t.is_empty() || !t.bytes().all(plain) || is_http(t)) {
+            Some(token) => {
+                Err(format!("`upgrades` `{token}` must be a protocol in small letters, and not HTTP or TLS"))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_groups(&self) -> Result<(), String> {
@@ -188,12 +274,30 @@ impl Config {
         Ok(())
     }
 
+    /// These options, with those of the running gateway that cannot change while it runs.
+    #[must_use]
+    pub fn fixed(self, running: &Self) -> Self {
+        Self {
+            workers: running.workers,
+            tls: running.tls.clone(),
+            upgraded_max: running.upgraded_max,
+            drain_notice_ms: running.drain_notice_ms,
+            drain_ms_max: running.drain_ms_max,
+            ..self
+        }
+    }
+
     /// The number of worker threads.
     pub fn worker_count(&self) -> usize {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         }
+    }
+
+    /// How long a connection of another protocol, or a stream of events, may be silent.
+    pub fn stream_idle(&self) -> Duration {
+        Duration::from_millis(self.stream_idle_timeout_ms)
     }
 
     /// How long a body may make no progress.
@@ -234,7 +338,9 @@ mod tests {
     #[test]
     fn a_value_that_cannot_work_is_named() {
         type Change = fn(&mut Config);
-        let table: [(&str, Change); 10] = [
+        let table: [(&str, Change); 12] = [
+            ("`upgrades` `h2c`", |c| c.upgrades = vec!["h2c".into()]),
+            ("`http2_streams_max` 0", |c| c.http2_streams_max = 0),
             ("`head_bytes_max` 10", |c| c.head_bytes_max = 10),
             ("`pool_requests_max` 0", |c| c.pool_requests_max = 0),
             ("`hold_ms_max` 0", |c| c.hold_ms_max = 0),

@@ -15,6 +15,7 @@ use crate::framing;
 use crate::group::Group;
 use crate::metrics::REFUSALS;
 use crate::state::Refusal;
+use crate::tls::LoadError;
 
 /// Why the gateway does not start.
 #[derive(Debug, Error)]
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The capabilities are not those that the gateway began with.
     #[error("capabilities cannot come, go or change places while the gateway runs")]
     Capabilities,
+    /// The certificates cannot be used.
+    #[error("[gateway.tls] {0}")]
+    Tls(#[source] LoadError),
     /// A worker cannot be started.
     #[error("cannot start a worker thread: {0}")]
     Worker(#[source] io::Error),
@@ -86,7 +90,7 @@ impl From<framing::Fault> for Problem {
                 Problem::new(StatusCode::REQUEST_TIMEOUT, "head_timeout", detail)
             }
             Fault::Version => {
-                let detail = "the gateway speaks HTTP/1.1 and HTTP/1.0";
+                let detail = "the gateway speaks HTTP/1.1 and HTTP/1.0, and HTTP/2 over TLS";
                 Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version_not_supported", detail)
             }
             Fault::Tunnel => method_not_allowed("CONNECT"),
@@ -150,6 +154,17 @@ impl From<Refusal> for Problem {
             ),
         }
     }
+}
+
+/// The bound on connections of other protocols is reached.
+pub fn upgrades_full() -> Problem {
+    unavailable("upgrade_limit", "`upgraded_max` of [gateway] connections have changed their protocol")
+}
+
+/// An upstream that changes the protocol though nobody asked for that.
+pub fn switched_unasked() -> Problem {
+    let detail = "the upstream changes to a protocol that was not asked for";
+    Problem::new(StatusCode::BAD_GATEWAY, "upstream_lost", detail)
 }
 
 /// A group whose bound is reached.

@@ -62,9 +62,14 @@ pub struct Framing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Head { scanned: usize, empty_lines: u8 },
+    Head {
+        scanned: usize,
+        empty_lines: u8,
+    },
     Body(u64),
     Chunked(Chunk),
+    /// Behind a request that asks for another protocol.
+    Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,19 @@ impl Framing {
     /// Whether the next byte begins a request.
     pub fn is_between_requests(&self) -> bool {
         matches!(self.stage, Stage::Head { .. })
+    }
+
+    /// Whether the request that has passed asks for another protocol, so that it is not decided yet what the
+    /// bytes behind it are.
+    pub fn is_held(&self) -> bool {
+        self.stage == Stage::Held
+    }
+
+    /// The protocol stays: the next byte begins a request.
+    pub fn release(&mut self) {
+        if self.is_held() {
+            self.stage = START;
+        }
     }
 
     /// How many of the next bytes are a body of known length, and pass without being looked at.
@@ -116,6 +134,7 @@ impl Framing {
                 Look::Pass(count as usize)
             }
             Stage::Chunked(chunk) => self.look_at_chunk(bytes, chunk),
+            Stage::Held => Look::More,
         }
     }
 
@@ -150,6 +169,7 @@ impl Framing {
             return Look::Refused(Fault::HeadTooLarge);
         }
         match body_of(head, self.limits.lines_max) {
+            Ok(Body::Upgrade) => self.stage = Stage::Held,
             Ok(Body::Length(0)) => self.stage = START,
             Ok(Body::Length(length)) => self.stage = Stage::Body(length),
             Ok(Body::Chunked) => self.stage = Stage::Chunked(Chunk::Line),
@@ -229,6 +249,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 enum Body {
     Length(u64),
     Chunked,
+    /// None, and what follows may be another protocol.
+    Upgrade,
 }
 
 /// Reads a whole head, its empty line included.
@@ -268,8 +290,7 @@ fn request_line(line: &[u8]) -> Result<bool, Fault> {
     if method.is_empty() || !method.iter().all(is_token) {
         return Err(Fault::Malformed("the method is no token"));
     }
-    const VISIBLE: RangeInclusive<u8> = 0x21..=0xff;
-    if target.is_empty() || target.iter().any(|b| !VISIBLE.contains(b) || matches!(b, 0x7f | b'#')) {
+    if !is_visible(target) {
         return Err(Fault::Malformed("the target has a character that no target may have"));
     }
     let is_http_11 = match version {
@@ -280,10 +301,42 @@ fn request_line(line: &[u8]) -> Result<bool, Fault> {
     };
     match target[0] {
         _ if method == b"CONNECT" => Err(Fault::Tunnel),
-        b'/' => Ok(is_http_11),
-        b'*' if target.len() == 1 && method == b"OPTIONS" => Ok(is_http_11),
+        _ if is_path(method, target) => Ok(is_http_11),
         _ if target.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://")) => Ok(is_http_11),
         _ => Err(Fault::Malformed("the target is neither a path nor an http URL")),
+    }
+}
+
+fn is_visible(target: &[u8]) -> bool {
+    const VISIBLE: RangeInclusive<u8> = 0x21..=0xff;
+    !target.is_empty() && target.iter().all(|b| VISIBLE.contains(b) && !matches!(b, 0x7f | b'#'))
+}
+
+fn is_path(method: &[u8], target: &[u8]) -> bool {
+    target.starts_with(b"/") || (target == b"*" && method == b"OPTIONS")
+}
+
+/// Checks what a request of HTTP/2 says as if it were HTTP/1.1, which it is about to become (RFC 9113 section
+/// 10.3); the length that it gives for its body, 0 where it gives none.
+///
+/// # Errors
+/// It could not be read in one way only.
+pub fn length_of_converted<'f>(
+    (method, path): (&str, &str),
+    mut fields: impl Iterator<Item = (&'f str, &'f [u8])>,
+) -> Result<u64, Fault> {
+    if method == "CONNECT" {
+        return Err(Fault::Tunnel);
+    }
+    if !is_visible(path.as_bytes()) || !is_path(method.as_bytes(), path.as_bytes()) {
+        return Err(Fault::Malformed("the target is no path"));
+    }
+    let mut found = Found::default();
+    fields.try_for_each(|(name, value)| found.note(name.as_bytes(), value))?;
+    match found.body(true)? {
+        Body::Length(length) => Ok(length),
+        Body::Chunked => Err(Fault::Ambiguous("Transfer-Encoding in HTTP/2")),
+        Body::Upgrade => Err(Fault::Malformed("Upgrade in HTTP/2")),
     }
 }
 
@@ -306,6 +359,8 @@ struct Found {
     length: Option<u64>,
     chunked: bool,
     host: bool,
+    upgrade: bool,
+    connection_upgrade: bool,
 }
 
 impl Found {
@@ -330,6 +385,11 @@ impl Found {
             if !is_host(value) {
                 return Err(Fault::Malformed("Host is not a host with an optional port"));
             }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let mut tokens = value.split(|b| *b == b',');
+            self.connection_upgrade |= tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
         }
         Ok(())
     }
@@ -342,6 +402,9 @@ impl Found {
             (Some(_), true) => Err(Fault::Ambiguous("both Content-Length and Transfer-Encoding")),
             (None, true) if !is_http_11 => Err(Fault::Ambiguous("Transfer-Encoding in HTTP/1.0")),
             (None, true) => Ok(Body::Chunked),
+            (None | Some(0), false) if is_http_11 && self.upgrade && self.connection_upgrade => {
+                Ok(Body::Upgrade)
+            }
             (length, false) => Ok(Body::Length(length.unwrap_or(0))),
         }
     }

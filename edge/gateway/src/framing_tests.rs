@@ -22,6 +22,7 @@ fn read_in_pieces(bytes: &[u8], piece: usize) -> (Vec<usize>, Option<Fault>) {
             Look::Pass(count) => {
                 assert!(count > 0 && at + count <= available);
                 (at, passed) = (at + count, passed + count);
+                framing.release();
                 if framing.is_between_requests() {
                     requests.push(std::mem::take(&mut passed));
                 }

@@ -4,11 +4,11 @@
 //! [`Verdict`] for the service, which answers it in its place behind pipelined requests before it. A fault in
 //! a body is an error of the body. After a refusal the connection passes nothing more.
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
@@ -20,39 +20,60 @@ const READ_BYTES: usize = 8 << 10;
 /// What hyper reads instead of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// The refusal of the request that the service is called with next.
+/// What the guard and the service tell each other about the request that the service is called with next.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict(Arc<Mutex<Option<Fault>>>);
+pub struct Verdict(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    refusal: Option<Fault>,
+    /// The request asks for another protocol, and nothing behind it passes until that is decided.
+    held: bool,
+    waiting: Option<Waker>,
+}
 
 impl Verdict {
     /// Takes the refusal.
     pub fn take(&self) -> Option<Fault> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().refusal.take()
     }
 
-    fn set(&self, fault: Fault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    /// Whether the request asks for another protocol.
+    pub fn is_held(&self) -> bool {
+        self.lock().held
     }
-}
 
-/// How long a client may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// From a head's first byte to its last.
-    pub head: Duration,
-    /// To take the next bytes of an answer.
-    pub write: Duration,
+    /// The protocol stays: what is behind the request is HTTP.
+    pub fn release(&self) {
+        let mut noted = self.lock();
+        noted.held = false;
+        if let Some(waiting) = noted.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    fn poll_released(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut noted = self.lock();
+        if !noted.held {
+            return Poll::Ready(());
+        }
+        noted.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The connection.
 pub struct Guard<S> {
     stream: S,
     framing: Framing,
-    timeouts: Timeouts,
+    /// From a head's first byte to its last.
+    head_max: Duration,
     /// Running while a head has begun and not ended.
     head_timer: Option<Pin<Box<Sleep>>>,
-    /// Running while the client takes nothing.
-    write_timer: Option<Pin<Box<Sleep>>>,
     /// Bytes that have not been passed on.
     buffer: BytesMut,
     /// How many of them may pass.
@@ -63,14 +84,13 @@ pub struct Guard<S> {
 }
 
 impl<S> Guard<S> {
-    /// Guards a stream.
-    pub fn new(stream: S, limits: HeadLimits, timeouts: Timeouts, verdict: Verdict) -> Self {
+    /// Guards a stream; `head_max` is how long a head may take from its first byte to its last.
+    pub fn new(stream: S, limits: HeadLimits, head_max: Duration, verdict: Verdict) -> Self {
         Self {
             stream,
             framing: Framing::new(limits),
-            timeouts,
+            head_max,
             head_timer: None,
-            write_timer: None,
             buffer: BytesMut::new(),
             passable: 0,
             verdict,
@@ -79,9 +99,9 @@ impl<S> Guard<S> {
         }
     }
 
-    /// The stream beneath.
-    pub fn into_inner(self) -> S {
-        self.stream
+    /// The stream beneath, and what has been read of it and not been passed on.
+    pub fn into_parts(self) -> (S, Bytes) {
+        (self.stream, self.buffer.freeze())
     }
 
     /// Looks at what is there; whether something may pass. Never more than the rest of one request.
@@ -92,7 +112,10 @@ impl<S> Guard<S> {
                 return Ok(true);
             }
             match self.framing.look(&self.buffer[self.passable..]) {
-                Look::Pass(count) => self.passable += count,
+                Look::Pass(count) => {
+                    self.passable += count;
+                    self.verdict.lock().held = self.framing.is_held();
+                }
                 Look::Skip(count) => self.buffer.advance(count),
                 Look::Refused(fault) if in_head => self.refuse(fault),
                 // Framing stays as it is: it will say the same again.
@@ -106,7 +129,7 @@ impl<S> Guard<S> {
     }
 
     fn refuse(&mut self, fault: Fault) {
-        self.verdict.set(fault);
+        self.verdict.lock().refusal = Some(fault);
         self.buffer.clear();
         self.buffer.extend_from_slice(STAND_IN);
         self.passable = STAND_IN.len();
@@ -118,7 +141,7 @@ impl<S> Guard<S> {
             self.head_timer = None;
             return Poll::Pending;
         }
-        let timeout = self.timeouts.head;
+        let timeout = self.head_max;
         self.head_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx)
     }
 }
@@ -138,6 +161,21 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         let count = space.filled().len();
         self.buffer.truncate(before + count);
         polled.map_ok(|()| count)
+    }
+
+    /// Waits for the decision on another protocol; meanwhile only notices where the client goes away.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.verdict.poll_released(cx).is_ready() {
+            self.framing.release();
+            return Poll::Ready(Ok(()));
+        }
+        while self.buffer.len() < READ_BYTES {
+            if ready!(self.poll_fill(cx))? == 0 {
+                self.ended = true;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
     }
 
     /// Reads a body of known length straight into the reader's buffer.
@@ -171,6 +209,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             if this.ended {
                 return Poll::Ready(Ok(()));
             }
+            if this.framing.is_held() {
+                ready!(this.poll_held(cx))?;
+                continue;
+            }
             let left = this.framing.plain_body();
             if left > 0 && this.buffer.is_empty() {
                 return this.poll_plain(cx, out, left);
@@ -188,25 +230,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Guard<S> {
-    fn poll_writing<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.write_timer = None;
-            return polled;
-        }
-        let timeout = self.timeouts.write;
-        let timer = self.write_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
-        timer
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.poll_writing(cx, polled)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -222,8 +248,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.poll_writing(cx, polled)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,7 +3,7 @@
 use banyan_core::protocol::RESERVED_HEADER_PREFIX;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::trace::Trace;
 
@@ -30,6 +30,30 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// Headers that a `Connection` header may not take away: the request would become another one.
 const KEPT: [HeaderName; 3] = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE];
 
+/// Fields that count only in a head: as trailers they would change how a message is read, whom it is for or
+/// who sends it (RFC 9110 section 6.5.1). Those of one connection, of proxies and of Banyan itself count too.
+const NEVER_TRAILERS: [HeaderName; 19] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::WWW_AUTHENTICATE,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::EXPECT,
+    header::RANGE,
+    header::MAX_FORWARDS,
+    header::CACHE_CONTROL,
+    header::AGE,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::VARY,
+    header::IF_MATCH,
+];
+
 /// Headers by which only a proxy says where a request comes from.
 const OF_PROXIES: [&str; 4] = ["forwarded", "x-real-ip", "x-request-id", "true-client-ip"];
 
@@ -43,6 +67,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether it is one of `trusted_proxies`.
     pub trusted: bool,
+    /// Whether its connection is encrypted.
+    pub secure: bool,
 }
 
 /// Takes away what ends at the gateway and what a client may not say, before anything is decided by headers.
@@ -76,18 +102,48 @@ pub fn leave(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes away from trailers what must not come in them.
+pub fn trail(trailers: &mut HeaderMap) {
+    let unwanted: Vec<HeaderName> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
+    for name in unwanted {
+        trailers.remove(name);
+    }
+}
+
+fn may_trail(name: &HeaderName) -> bool {
+    let nobody = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), trusted: false, secure: false };
+    !NEVER_TRAILERS.contains(name) && !HOP_BY_HOP.contains(name) && !is_unwanted(name.as_str(), nobody)
+}
+
+/// Takes away what concerns one connection only. That trailers come, and that they are taken, is said anew for
+/// the next one.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+    let announced: Vec<HeaderName> = elements(headers, &header::TRAILER)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .filter(may_trail)
+        .collect();
+    let takes_trailers = elements(headers, &header::TE).any(|te| te.eq_ignore_ascii_case("trailers"));
+    let nominated: Vec<HeaderName> = elements(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .filter(|name| !KEPT.contains(name))
         .collect();
     for name in nominated.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+    if !announced.is_empty() {
+        let names: Vec<&str> = announced.iter().map(HeaderName::as_str).collect();
+        set(headers, header::TRAILER, &names.join(", "));
+    }
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// The elements of a header that is a list.
+fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// Says where the request comes from (RFC 7239 and the older `X-Forwarded-*`) and which trace and request it
@@ -97,14 +153,15 @@ pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &
     let host = headers.get(header::HOST).cloned();
     append(headers, X_FORWARDED_FOR, &address.to_string());
     if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(peer)));
     }
     if let Some(host) = &host
         && !headers.contains_key(X_FORWARDED_HOST)
     {
         headers.insert(X_FORWARDED_HOST, host.clone());
     }
-    append(headers, FORWARDED, &forwarded(address, host.as_ref().and_then(|h| h.to_str().ok())));
+    let host = host.as_ref().and_then(|h| h.to_str().ok());
+    append(headers, FORWARDED, &forwarded(address, host, scheme(peer)));
     if !trace.continued {
         headers.remove(TRACESTATE);
     }
@@ -112,7 +169,11 @@ pub fn forward(headers: &mut HeaderMap, peer: Peer, trace: &Trace, request_id: &
     set(headers, X_REQUEST_ID, request_id);
 }
 
-fn forwarded(address: IpAddr, host: Option<&str>) -> String {
+fn scheme(peer: Peer) -> &'static str {
+    if peer.secure { "https" } else { "http" }
+}
+
+fn forwarded(address: IpAddr, host: Option<&str>, scheme: &str) -> String {
     let mut text = match address {
         IpAddr::V4(address) => format!("for={address}"),
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
@@ -121,7 +182,8 @@ fn forwarded(address: IpAddr, host: Option<&str>) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, ";host=\"{host}\"");
     }
-    text.push_str(";proto=http");
+    text.push_str(";proto=");
+    text.push_str(scheme);
     text
 }
 

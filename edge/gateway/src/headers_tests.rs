@@ -18,7 +18,7 @@ fn names(headers: &HeaderMap) -> Vec<String> {
 }
 
 fn peer(trusted: bool) -> Peer {
-    Peer { address: "192.0.2.7".parse().unwrap(), trusted }
+    Peer { address: "192.0.2.7".parse().unwrap(), trusted, secure: false }
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -95,7 +95,12 @@ fn what_a_trusted_proxy_says_is_continued() {
     ]);
     let trace = trace(&headers);
     let id = request_id(&headers, &trace);
-    forward(&mut headers, Peer { address: "::1".parse().unwrap(), trusted: true }, &trace, &id);
+    forward(
+        &mut headers,
+        Peer { address: "::1".parse().unwrap(), trusted: true, secure: false },
+        &trace,
+        &id,
+    );
     assert_eq!(text(&headers, "x-forwarded-for"), Some("1.2.3.4, 5.6.7.8, ::1"));
     assert_eq!(text(&headers, "x-forwarded-proto"), Some("https"));
     assert_eq!(text(&headers, "x-forwarded-host"), Some("public.example"));

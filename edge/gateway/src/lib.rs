@@ -1,6 +1,8 @@
 //! The gateway: every client's request goes through it, to the monolith or to the service that owns its data.
 //!
-//! Map: [`config`] the options; `worker` threads and clients' connections; `guard` and `framing` what may pass
+//! Map: [`config`] the options; `worker` threads and what they accept; `connection`, `stream`, `tls` and
+//! `http2` clients' connections, `pulse` and `paced` what goes on in them, `tunnel` what becomes of one that
+//! changes its protocol, `drained` when they end; `guard` and `framing` what may pass
 //! as a request; `proxy` one request; `path`, `route`, `group`, `resolve` and `fields` what it is; `identity`
 //! whose it is; `capability` what becomes of one of a capability; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
@@ -17,6 +19,8 @@ mod body;
 mod bound;
 mod capability;
 pub mod config;
+mod connection;
+mod drained;
 mod error;
 mod exchange;
 mod expired;
@@ -25,22 +29,28 @@ mod framing;
 mod group;
 mod guard;
 mod headers;
+mod http2;
 mod identity;
 mod lease;
 mod listeners;
 mod metrics;
 pub mod network;
 mod ownership;
+mod paced;
 mod path;
 mod pool;
 mod proxy;
+mod pulse;
 mod resolve;
 mod route;
 mod running;
 mod spawner;
 mod stage;
 mod state;
+mod stream;
+mod tls;
 mod trace;
+mod tunnel;
 mod worker;
 
 use axum::Router;
@@ -77,8 +87,8 @@ pub struct Deps {
 }
 
 /// Binds the port for clients, starts the workers and the lease, accepts, and returns the routes of the admin
-/// port: `GET /v1/holds` for roles, `/metrics` and `/healthz`. Requests of capabilities are answered 503 until
-/// control has granted a lease.
+/// port: `GET /v1/holds` for roles, `/metrics`, `/healthz` and `/readyz`. Requests of capabilities are answered
+/// 503 until control has granted a lease.
 ///
 /// # Errors
 /// An option or an address that cannot work, a port that is taken, no threads.

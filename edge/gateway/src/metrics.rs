@@ -88,6 +88,66 @@ pub static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("banyan_gateway_connections", "Open connections of clients").expect(ONCE)
 });
 
+/// Handshakes of TLS: `done`, `failed` or `timed_out`.
+pub static HANDSHAKES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!("banyan_gateway_handshakes_total", "TLS handshakes by outcome", &["outcome"])
+        .expect(ONCE)
+});
+
+/// Attempts to read changed certificates: `loaded` or `refused`.
+pub static CERTIFICATE_LOADS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_certificate_loads_total",
+        "Attempts to read changed certificates by outcome",
+        &["outcome"]
+    )
+    .expect(ONCE)
+});
+
+/// Connections of HTTP/2 that the gateway ended: at `shutdown`, `idle`, or for too many `resets`.
+pub static HTTP_2_CLOSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_http2_closed_total",
+        "HTTP/2 connections that the gateway ended by reason",
+        &["reason"]
+    )
+    .expect(ONCE)
+});
+
+/// Streams of HTTP/2 that were reset since nobody took their answer.
+pub static HTTP_2_STALLED: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "banyan_gateway_http2_stalled_total",
+        "HTTP/2 streams that were reset since the client did not take the answer"
+    )
+    .expect(ONCE)
+});
+
+/// Connections that have changed their protocol, or are asking for it.
+pub static TUNNELS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("banyan_gateway_upgraded", "Connections that carry another protocol").expect(ONCE)
+});
+
+/// Ends of such connections: `closed`, `broken`, `idle` or `drained`.
+pub static TUNNELS_ENDED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_upgraded_ended_total",
+        "Ends of connections that carried another protocol by reason",
+        &["reason"]
+    )
+    .expect(ONCE)
+});
+
+/// Bytes that such connections have carried: `up` to the owner, `down` to the client.
+pub static TUNNEL_BYTES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "banyan_gateway_upgraded_bytes_total",
+        "Bytes of connections that carry another protocol by direction",
+        &["direction"]
+    )
+    .expect(ONCE)
+});
+
 /// Who answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answerer {

@@ -132,7 +132,7 @@ impl Pool {
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         self.drivers.spawn(async move {
             // What breaks is told to the request that it breaks.
-            let _ = driver.await;
+            let _ = driver.with_upgrades().await;
         });
         Ok(Connection { sender, used: 0, pool: self.clone() })
     }

@@ -7,15 +7,16 @@ use banyan_runtime::secrets::RoleToken;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::access::{Entry, Subject};
-use crate::body::{AnswerBody, BodyFault, BodyLimits, Occupied, RequestBody};
+use crate::body::{AnswerBody, BodyFault, BodyLimits, Occupied, Pace, RequestBody};
 use crate::capability::Call;
 use crate::config::Config;
+use crate::drained::Drained;
 use crate::error::{self, Answer, bad_request};
 use crate::exchange::{Detached, Upstream};
 use crate::framing;
@@ -29,6 +30,7 @@ use crate::pool::{Authority, Pool, PoolLimits};
 use crate::resolve::{Resolved, resolve};
 use crate::route::{CapabilityIndex, Routes};
 use crate::spawner::Spawner;
+use crate::tunnel::{self, Places, Slot, Tunnel, Upgrade};
 
 /// What all workers share.
 pub struct Shared {
@@ -46,6 +48,8 @@ pub struct Shared {
     pub monolith: Authority,
     /// The services, by capability.
     pub services: Vec<Authority>,
+    /// The places of connections that change their protocol.
+    pub tunnels: Places,
     /// The figures of the groups, in their order, and of the capabilities behind them.
     pub labels: Labels,
 }
@@ -86,6 +90,7 @@ pub struct Proxy {
     monolith: Upstream,
     services: Vec<Upstream>,
     exchanges: Spawner,
+    drained: Drained,
 }
 
 /// A worker's side as it is now; requests in flight go on with the one that they began with.
@@ -110,7 +115,11 @@ impl Current {
 
 impl Proxy {
     /// A worker's side; `exchanges` runs what goes on without its client.
-    pub fn new(shared: Arc<Shared>, identities: Identities, exchanges: Spawner) -> Arc<Self> {
+    pub fn new(
+        shared: Arc<Shared>,
+        identities: Identities,
+        (exchanges, drained): (Spawner, Drained),
+    ) -> Arc<Self> {
         let (config, drivers) = (&shared.config, Spawner::default());
         let upstream = |authority: &Authority, ms: u64| Upstream {
             pool: Pool::new(authority.clone(), PoolLimits::from(config), drivers.clone()),
@@ -118,13 +127,13 @@ impl Proxy {
         };
         let monolith = upstream(&shared.monolith, config.monolith_timeout_ms);
         let services = shared.services.iter().map(|s| upstream(s, config.service_timeout_ms)).collect();
-        Arc::new(Self { monolith, services, identities, exchanges, shared })
+        Arc::new(Self { monolith, services, identities, exchanges, drained, shared })
     }
 
     /// The same worker's side by other options. What is in flight goes on by this one, which keeps its
     /// connections until then.
     pub fn renewed(&self, shared: Arc<Shared>, identities: Identities) -> Arc<Self> {
-        Self::new(shared, identities, self.exchanges.clone())
+        Self::new(shared, identities, (self.exchanges.clone(), self.drained.clone()))
     }
 
     /// Closes the idle connections to upstreams.
@@ -143,6 +152,7 @@ impl Proxy {
     pub async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Answer {
         let (mut head, body) = request.into_parts();
         let checked = check(&head);
+        let upgrade = self.upgrade(&mut head);
         headers::arrive(&mut head.headers, peer);
         let trace = headers::trace(&head.headers);
         let request_id = headers::request_id(&head.headers, &trace);
@@ -154,6 +164,10 @@ impl Proxy {
             Ok(()) => {
                 prepare(&mut head, &self.shared.monolith);
                 headers::forward(&mut head.headers, peer, &trace, &request_id);
+                if let Some((upgrade, slot)) = upgrade {
+                    upgrade.tell(&mut head.headers);
+                    head.extensions.insert((upgrade, slot));
+                }
                 self.route(Arrived { head, body, path: &path, group }, &mut entry).await
             }
             Err(problem) => Err(problem),
@@ -170,6 +184,13 @@ impl Proxy {
             answer.body_mut().set_entry(entry);
         }
         answer
+    }
+
+    /// The change of protocol that a request asks for, and where its connection waits for it.
+    fn upgrade(&self, head: &mut Parts) -> Option<(Upgrade, Slot)> {
+        let slot = head.extensions.remove::<Slot>()?;
+        let upgrade = Upgrade::of(&head.headers, &self.shared.config)?;
+        (head.method == Method::GET).then_some((upgrade, slot))
     }
 
     fn entry(&self, head: &Parts, (group, peer): (&Group, Peer), request_id: &str) -> Option<Box<Entry>> {
@@ -241,10 +262,15 @@ impl Proxy {
     async fn send(
         &self,
         upstream: &Upstream,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         (place, write): (Option<Place>, Option<WriteInFlight>),
     ) -> Result<Answer, Problem> {
-        let (upstream, idle_max) = (upstream.clone(), self.shared.config.body_idle());
+        let upgrade = request.extensions_mut().remove::<(Upgrade, Slot)>();
+        let tunnel_place = match &upgrade {
+            Some(_) => Some(self.shared.tunnels.enter().ok_or_else(error::upgrades_full)?),
+            None => None,
+        };
+        let (upstream, pace) = (upstream.clone(), self.pace());
         let spawner = self.exchanges.clone();
         let is_write = write.is_some();
         let exchange = async move {
@@ -255,16 +281,55 @@ impl Proxy {
             if is_write {
                 failpoints::after("gateway", "write");
             }
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Exchanged::Switched(answer));
+            }
             let occupied = Occupied { connection, place, write };
-            Ok(answer.map(|body| AnswerBody::stream(body, occupied, idle_max, spawner)))
+            let pace = pace.of(answer.headers());
+            Ok(Exchanged::Answered(answer.map(|body| AnswerBody::stream(body, occupied, pace, spawner))))
         };
-        let outcome: Result<Answer, crate::exchange::Fault> =
+        let outcome: Result<Exchanged, crate::exchange::Fault> =
             Detached::new(exchange, self.exchanges.clone()).await;
-        let mut answer = outcome?;
+        let mut answer = match (outcome?, upgrade, tunnel_place) {
+            (Exchanged::Answered(answer), _, _) => answer,
+            (Exchanged::Switched(answer), Some((upgrade, slot)), Some(place))
+                if upgrade.is_agreed_to(answer.headers()) =>
+            {
+                return Ok(self.switched(answer, &upgrade, (&slot, place)));
+            }
+            (Exchanged::Switched(_), _, _) => return Err(error::switched_unasked()),
+        };
         headers::leave(answer.headers_mut());
         *answer.version_mut() = Version::HTTP_11;
         Ok(answer)
     }
+
+    fn pace(&self) -> Pace {
+        let config = &self.shared.config;
+        Pace::new((config.body_idle(), config.stream_idle()), self.drained.clone())
+    }
+
+    /// The upstream has agreed to change the protocol. Its side of the connection waits for the client's.
+    fn switched(
+        &self,
+        mut answer: Response<Incoming>,
+        upgrade: &Upgrade,
+        (slot, place): (&Slot, tunnel::Place),
+    ) -> Answer {
+        let upstream = hyper::upgrade::on(&mut answer);
+        slot.set(Tunnel { upstream, place, idle_max: self.shared.config.stream_idle() });
+        headers::leave(answer.headers_mut());
+        upgrade.tell(answer.headers_mut());
+        *answer.version_mut() = Version::HTTP_11;
+        answer.map(|_| AnswerBody::whole(""))
+    }
+}
+
+/// What has come from an upstream.
+enum Exchanged {
+    Answered(Answer),
+    /// The protocol changes.
+    Switched(Response<Incoming>),
 }
 
 struct Arrived<'r> {

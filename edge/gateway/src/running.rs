@@ -8,19 +8,24 @@ use axum::routing::get;
 use axum::{Json, Router};
 use banyan_core::Capability;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http::{metrics_route, role_only};
-use banyan_runtime::tasks::OnError;
+use banyan_runtime::http::{Problem, metrics_route, role_only};
+use banyan_runtime::tasks::{OnError, Tasks};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::bound::Bound;
+use crate::drained::Drained;
 use crate::identity::Identities;
 use crate::proxy::{Current, Labels, Proxy, Shared};
 use crate::stage::{Mover, Stage};
+use crate::tls::Certificates;
 use crate::worker::Worker;
-use crate::{Config, Deps, StartError, group, lease, listeners, ownership, pool, route, spawner, state};
+use crate::{
+    Config, Deps, StartError, connection, error, group, lease, listeners, ownership, pool, route, spawner,
+    state, tunnel,
+};
 
 /// The gateway.
 pub struct Gateway {
@@ -28,6 +33,8 @@ pub struct Gateway {
     shared: Mutex<Arc<Shared>>,
     workers: Vec<Arc<Current>>,
     connections: Arc<Bound>,
+    certificates: Option<Arc<Certificates>>,
+    drained: Drained,
     mover: Mover,
 }
 
@@ -40,20 +47,25 @@ impl Gateway {
         config.check().map_err(StartError::Config)?;
         let shared = shared(config, (&deps, &deps.capabilities), None)?;
         let connections = Bound::new(shared.config.connections_max);
+        let tls = tls(&shared.config, &deps.tasks)?;
+        let drained = Drained::new(deps.tasks.shutdown(), &shared.config);
         let (mover, mut workers) = (Mover::new(), Vec::new());
-        let (draining, drained) = mpsc::channel(1);
+        let (draining, worked) = mpsc::channel(1);
         let hands = listeners::deal(sockets, shared.config.worker_count());
         for (number, sockets) in hands.into_iter().enumerate() {
             let exchanges = spawner::Spawner::default();
-            let proxy = Proxy::new(shared.clone(), identities(&shared.config, &deps), exchanges.clone());
+            let ends = (exchanges.clone(), drained.clone());
+            let proxy = Proxy::new(shared.clone(), identities(&shared.config, &deps), ends);
             let current = Current::new(proxy);
             let worker = Worker {
                 number,
                 current: current.clone(),
                 exchanges,
+                tls: tls.as_ref().map(|(tls, _)| tls.clone()),
+                streams: spawner::Spawner::default(),
                 connections: connections.clone(),
                 stages: mover.stages(),
-                shutdown: deps.tasks.shutdown(),
+                drained: drained.clone(),
             };
             worker.start(sockets, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
             workers.push(current);
@@ -63,17 +75,21 @@ impl Gateway {
             control: deps.control.clone(),
             ownership: shared.ownership.clone(),
             routes: shared.routes.clone(),
-            drained,
+            drained: worked,
         };
         deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
-        Ok(Self { shared: Mutex::new(shared), deps, workers, connections, mover })
+        let (shared, certificates) = (Mutex::new(shared), tls.map(|(_, certificates)| certificates));
+        Ok(Self { shared, deps, workers, connections, certificates, drained, mover })
     }
 
-    /// The routes of the admin port: `GET /v1/holds` for roles, `/metrics` and `/healthz`.
+    /// The routes of the admin port: `GET /v1/holds` for roles, `/metrics`, `/healthz` and `/readyz`.
     pub fn admin(&self) -> Router {
         let ownership = self.shared().ownership.clone();
+        let (leased, drained) = (ownership.clone(), self.drained.clone());
+        let ready = get(move || async move { readiness(&leased, &drained) });
         let holds = get(move || async move { Json(ownership.holds()) });
-        role_only(Router::new().route("/v1/holds", holds), &self.deps.token).merge(metrics_route())
+        let open = metrics_route().route("/readyz", ready);
+        role_only(Router::new().route("/v1/holds", holds), &self.deps.token).merge(open)
     }
 
     /// Begins to accept clients.
@@ -87,8 +103,9 @@ impl Gateway {
         ownership.ready().await;
     }
 
-    /// Takes other options for requests that begin from now on. The number of workers stays, and connections
-    /// that are open keep their bounds of heads and idle time.
+    /// Takes other options for requests that begin from now on, and reads the certificates again. The options of
+    /// [`crate::config::Config::fixed`] stay as they are, and connections that are open keep their bounds of heads
+    /// and idle time.
     ///
     /// # Errors
     /// They cannot work, or the capabilities are others; then nothing has changed.
@@ -98,6 +115,9 @@ impl Gateway {
         let names = |all: &[Capability]| all.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         if names(current.routes.capabilities()) != names(capabilities) {
             return Err(StartError::Capabilities);
+        }
+        if let Some(certificates) = &self.certificates {
+            certificates.reload().map_err(StartError::Tls)?;
         }
         let shared = shared(config, (&self.deps, capabilities), Some(&current))?;
         shared.ownership.set_limits(hold_limits(&shared.config));
@@ -141,10 +161,12 @@ fn shared(
         Some(before) => before.ownership.clone(),
         None => ownership::Ownership::new(hold_limits(&config)),
     };
+    let tunnels = before.map_or_else(|| tunnel::Places::new(&config), |before| before.tunnels.clone());
     let groups = group::Groups::new(&config, before.map(|b| &b.groups));
     Ok(Arc::new(Shared {
         routes: route::Routes::new(capabilities.clone()),
         labels: Labels::new(&groups, capabilities),
+        tunnels,
         token: deps.token.clone(),
         config,
         groups,
@@ -152,6 +174,28 @@ fn shared(
         monolith,
         services,
     }))
+}
+
+/// Reads the certificates, and watches their files from now on.
+fn tls(config: &Config, tasks: &Tasks) -> Result<Option<(connection::Tls, Arc<Certificates>)>, StartError> {
+    let Some(config) = &config.tls else { return Ok(None) };
+    let certificates = Certificates::load(config).map_err(StartError::Tls)?;
+    let acceptor = certificates.acceptor().map_err(StartError::Tls)?;
+    let watch = certificates.clone().watch(Duration::from_millis(config.watch_ms), tasks.shutdown());
+    tasks.spawn("certificate watch", OnError::StopProcess, watch);
+    let handshake_max = Duration::from_millis(config.handshake_timeout_ms);
+    Ok(Some((connection::Tls { acceptor, handshake_max }, certificates)))
+}
+
+/// Whether clients should be sent here: not without a lease, and not once shutdown has been requested.
+fn readiness(ownership: &ownership::Ownership, drained: &Drained) -> Result<&'static str, Problem> {
+    if drained.is_requested() {
+        return Err(error::unavailable("draining", "the gateway is shutting down"));
+    }
+    if !ownership.is_leased() {
+        return Err(state::Refusal::NoLease.into());
+    }
+    Ok("ready\n")
 }
 
 fn hold_limits(config: &Config) -> state::Limits {

@@ -3,47 +3,34 @@
 //! its gateway accepts until that is retired.
 //!
 //! At shutdown it takes what has been accepted, answers what is in flight, closes idle connections, and waits
-//! for exchanges that go on without their client; at the supervisor's deadline it is dropped as it is.
+//! for exchanges that go on without their client. Connections that go on for longer than `drain_ms_max` are
+//! closed; at the supervisor's deadline the worker is dropped as it is.
 
-use http::StatusCode;
-use http::header::{self, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use banyan_runtime::clock;
-use banyan_runtime::tasks::{OnError, Shutdown, Tasks};
+use banyan_runtime::tasks::{OnError, Tasks};
 use futures_util::FutureExt as _;
 
 use crate::bound::{Bound, Permit};
-use crate::error::Answer;
-use crate::framing::HeadLimits;
-use crate::guard::{Guard, Timeouts, Verdict};
+use crate::connection::{Client, Tls};
+use crate::drained::Drained;
 use crate::headers::Peer;
 use crate::listeners::Listeners;
 use crate::metrics::CONNECTIONS;
-use crate::proxy::{Current, Proxy};
+use crate::proxy::Current;
 use crate::spawner::Spawner;
 use crate::stage::{Stage, Stages};
 
+/// How long streams may take to say that they end, at the drain deadline.
+const CLOSING: Duration = Duration::from_secs(1);
 /// How long accepting pauses where the process has no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection that shutdown finds just opened may take to send its request.
-const FRESH: Duration = Duration::from_millis(100);
-/// How long a closed connection is read from, so that its last answer is not cut off by a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// And how many bytes.
-const LINGER_BYTES: usize = 256 << 10;
 
 /// Tells the supervisor how the worker ended.
 type Watched = oneshot::Sender<io::Result<()>>;
@@ -58,12 +45,16 @@ pub struct Worker {
     pub current: Arc<Current>,
     /// What goes on without its client.
     pub exchanges: Spawner,
+    /// `None` where clients are served in the clear.
+    pub tls: Option<Tls>,
+    /// Runs the streams of HTTP/2.
+    pub streams: Spawner,
     /// The bound on connections, shared by all workers.
     pub connections: Arc<Bound>,
     /// Whether it is this process that accepts.
     pub stages: Stages,
-    /// The request to end.
-    pub shutdown: Shutdown,
+    /// The end of the gateway.
+    pub drained: Drained,
 }
 
 impl Worker {
@@ -116,14 +107,14 @@ impl Worker {
         let mut open = JoinSet::new();
         tokio::select! {
             () = self.stages.reached(Stage::Accepting) => {}
-            () = self.shutdown.requested() => {}
+            () = self.drained.begins() => {}
         }
         while self.stages.now() != Stage::Prepared {
             tokio::select! {
                 accepted = self.accept(&listeners) => self.open(&mut open, accepted),
                 Some(ended) = open.join_next() => report(ended),
                 () = self.stages.reached(Stage::Retired) => break,
-                () = self.shutdown.requested() => break,
+                () = self.drained.begins() => break,
             }
         }
         // Whoever has connected already is not turned away; of a retired gateway, the next process takes them.
@@ -133,12 +124,22 @@ impl Worker {
             self.open(&mut open, accepted);
         }
         drop(listeners);
-        while let Some(ended) = open.join_next().await {
-            report(ended);
+        tokio::select! {
+            () = all(&mut open) => {}
+            () = self.deadline() => {
+                tracing::warn!(connections = open.len(), "connections are closed at the drain deadline");
+                open.shutdown().await;
+            }
         }
         self.exchanges.finish().await;
         self.current.get().close();
         Ok(())
+    }
+
+    /// What could end by itself at the end of the time for it has done so.
+    async fn deadline(&self) {
+        self.drained.over().await;
+        tokio::time::sleep(CLOSING).await;
     }
 
     async fn accept(&self, listeners: &Listeners) -> Option<Accepted> {
@@ -156,17 +157,38 @@ impl Worker {
     fn open(&self, open: &mut JoinSet<()>, accepted: Option<Accepted>) {
         let Some((stream, address, permit)) = accepted else { return };
         let address = address.ip();
-        let proxy = self.current.get();
-        let trusted = proxy.shared.config.trusted_proxies.iter().any(|n| n.contains(address));
-        let (current, stages) = (self.current.clone(), self.stages.clone());
-        let client = Client { current, stages, peer: Peer { address, trusted } };
-        let shutdown = self.shutdown.clone();
+        let trusted = self.current.get().shared.config.trusted_proxies.iter().any(|n| n.contains(address));
+        let (current, stages, tls) = (self.current.clone(), self.stages.clone(), self.tls.clone());
+        let peer = Peer { address, trusted, secure: tls.is_some() };
+        let client = Client { current, stages, peer, tls, streams: self.streams.clone() };
+        let drained = self.drained.clone();
         open.spawn(async move {
-            CONNECTIONS.inc();
-            client.serve(stream, shutdown).await;
-            CONNECTIONS.dec();
+            let _counted = Counted::new();
+            client.serve(stream, drained).await;
             drop(permit);
         });
+    }
+}
+
+/// A connection as the metrics know it.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        CONNECTIONS.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        CONNECTIONS.dec();
+    }
+}
+
+async fn all(open: &mut JoinSet<()>) {
+    while let Some(ended) = open.join_next().await {
+        report(ended);
     }
 }
 
@@ -175,90 +197,5 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a client's connection panicked");
-        CONNECTIONS.dec();
     }
-}
-
-/// One client's connection.
-struct Client {
-    current: Arc<Current>,
-    stages: Stages,
-    peer: Peer,
-}
-
-impl Client {
-    async fn serve(self, stream: TcpStream, shutdown: Shutdown) {
-        // Without it answers wait for the client's acknowledgements; where it fails, they do.
-        let _ = stream.set_nodelay(true);
-        // Bounds of heads and of idle time stay those with which the connection was opened.
-        let opened_with = self.current.get();
-        let config = &opened_with.shared.config;
-        let limits = HeadLimits { bytes_max: config.head_bytes_max, lines_max: config.headers_max };
-        let timeouts =
-            Timeouts { head: Duration::from_millis(config.head_timeout_ms), write: config.body_idle() };
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            // The guard bounds heads in time; here it is how long a connection may be idle.
-            .header_read_timeout(Duration::from_millis(config.idle_timeout_ms))
-            .max_headers(config.headers_max);
-        let (verdict, opened) = (Verdict::default(), clock::instant());
-        let guard = Guard::new(stream, limits, timeouts, verdict.clone());
-        let service = service_fn(move |request| {
-            let (proxy, peer, refused) = (self.current.get(), self.peer, verdict.take());
-            let stages = self.stages.clone();
-            Box::pin(async move {
-                let mut answer = match refused {
-                    Some(fault) => Proxy::refuse(fault),
-                    None => proxy.handle(peer, request).await,
-                };
-                leave_after(&mut answer, &stages);
-                Ok::<_, Infallible>(answer)
-            })
-        });
-        let mut connection = builder.serve_connection(TokioIo::new(guard), service);
-        let served = tokio::select! {
-            served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
-            () = ends(&shutdown, opened) => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|cx| connection.poll_without_shutdown(cx)).await
-            }
-        };
-        match served {
-            Ok(()) => linger(connection.into_parts().io.into_inner().into_inner()).await,
-            Err(error) => tracing::debug!(%error, "a client's connection broke"),
-        }
-    }
-}
-
-/// A retired gateway has the client connect anew, to the process that accepts; an upgraded connection stays.
-fn leave_after(answer: &mut Answer, stages: &Stages) {
-    if stages.now() == Stage::Retired && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-}
-
-/// Shutdown has been requested, and a connection that was opened then has had its moment.
-async fn ends(shutdown: &Shutdown, opened: std::time::Instant) {
-    shutdown.requested().await;
-    tokio::time::sleep(FRESH.saturating_sub(opened.elapsed())).await;
-}
-
-/// Says that nothing more comes, and lets the client finish what it was sending.
-async fn linger(mut stream: TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    let discard = async {
-        let mut space = vec![0; 8 << 10];
-        let mut left = LINGER_BYTES;
-        while let Ok(count @ 1..) = stream.read(&mut space).await {
-            left = left.saturating_sub(count);
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whoever goes on sending for longer is cut off.
-    let _ = tokio::time::timeout(LINGER, discard).await;
 }

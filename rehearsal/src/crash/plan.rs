@@ -6,7 +6,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
 
 /// The passes of a failpoint that a round waits for, at most.
-const PASS_MAX: u64 = 3;
+const PASS_MAX: u64 = 2;
+/// Steps that a round passes once, if at all.
+const RARE: [&str; 6] = ["restoring", "restored", "chunk", "block", "send", "record"];
+/// Steps of the beginning: for them servers are begun anew.
+const FIRST: [&str; 2] = ["chunk", "block"];
+/// Steps that only a predecessor's death leads to: it dies here first.
+const UNDO: [&str; 2] = ["restoring", "restored"];
+const BEFORE_UNDO: &str = "control.gates.after@1";
 /// The latest moment of a kill.
 const KILL_MS_MAX: u64 = 900;
 /// What is killed at a moment, not at a step.
@@ -23,6 +30,8 @@ pub enum Fault {
         role: String,
         /// Such as `control.flip.after@2`.
         failpoint: String,
+        /// Where it dies before, if it must.
+        first: Option<&'static str>,
     },
     /// Something is killed so long after the first share was asked for.
     AtMoment {
@@ -46,15 +55,28 @@ impl Fault {
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::AtStep { failpoint, first: Some(first), .. } => {
+                write!(f, "kill at {first}, then at {failpoint}")
+            }
             Self::AtStep { failpoint, .. } => write!(f, "kill at {failpoint}"),
             Self::AtMoment { victim, after } => write!(f, "kill of {victim} after {} ms", after.as_millis()),
         }
     }
 }
 
+impl Fault {
+    /// Whether the step is passed at the beginning only.
+    pub fn is_of_the_beginning(&self) -> bool {
+        let step = self.name().split('.').nth(1);
+        step.is_some_and(|step| FIRST.contains(&step))
+    }
+}
+
 /// A round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    /// Its number.
+    pub round: u64,
     /// What is killed.
     pub fault: Fault,
     /// The shares that are asked for, one after the other.
@@ -73,9 +95,14 @@ impl Plan {
         } else {
             // Begun elsewhere for each seed, so that short soaks with other seeds see other steps.
             let turn = seed.wrapping_add(round - round / 4) as usize % names.len();
-            let role = names[turn].split('.').next().unwrap_or_default().to_owned();
-            let failpoint = format!("{}@{}", names[turn], chance.random_range(1..=PASS_MAX));
-            Fault::AtStep { role, failpoint }
+            let mut parts = names[turn].split('.');
+            let (role, step) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let pass = if RARE.contains(&step) { 1 } else { chance.random_range(1..=PASS_MAX) };
+            Fault::AtStep {
+                role: role.to_owned(),
+                failpoint: format!("{}@{pass}", names[turn]),
+                first: UNDO.contains(&step).then_some(BEFORE_UNDO),
+            }
         };
         let mut shares: Vec<f64> = Vec::new();
         while shares.len() < 3 {
@@ -84,7 +111,7 @@ impl Plan {
                 shares.push(share);
             }
         }
-        Self { fault, shares }
+        Self { round, fault, shares }
     }
 }
 

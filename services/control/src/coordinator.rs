@@ -316,6 +316,7 @@ impl Coordinator {
             }
             (Stage::Forward | Stage::Reverse, Answer::Reached(true)) => self.mark_reached(now),
             (Stage::Forward | Stage::Reverse, Answer::Reached(false)) => self.mark_missed(None, now),
+            (Stage::Forward, Answer::Parked(parked)) => self.restore(words::parked(&parked), now),
             (Stage::Open | Stage::Undo, Answer::Applied(true)) => self.command_applied(now),
             (Stage::Open | Stage::Undo, Answer::Applied(false)) => {
                 self.depose("a guard has seen a later turn than this control's newest");
@@ -390,8 +391,8 @@ impl Coordinator {
         let left = self.start.limits.apply_max.saturating_sub(now.boot.since(self.entered));
         let wait_ms = u64::try_from(left.as_millis()).unwrap_or(0).clamp(1, limits::MARK_WAIT_MS_MAX);
         let owner_epoch = self.durable.burned;
-        let capability = self.start.capability.clone();
-        self.call(Call::WaitMark(MarkWait { capability, direction, owner_epoch, wait_ms }));
+        let (capability, buckets) = (self.start.capability.clone(), self.moving());
+        self.call(Call::WaitMark(MarkWait { capability, direction, owner_epoch, buckets, wait_ms }));
     }
 
     /// The buckets that the attempt still has.

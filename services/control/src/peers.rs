@@ -50,7 +50,8 @@ impl Peers {
             }
             Call::SetFence(set) => applied(sync.post("/v1/fence/set", &set).await?),
             Call::WaitMark(wait) => {
-                Answer::Reached(sync.post::<_, MarkReached>("/v1/marks/wait", &wait).await?.reached)
+                let MarkReached { reached, dead_letters } = sync.post("/v1/marks/wait", &wait).await?;
+                if dead_letters.is_empty() { Answer::Reached(reached) } else { Answer::Parked(dead_letters) }
             }
             Call::Open(open) => applied(service.post("/v1/ownership/open", &open).await?),
             Call::Close(close) => applied(service.post("/v1/ownership/close", &close).await?),

@@ -9,9 +9,11 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use banyan_core::BucketSet;
+use banyan_core::protocol::import::ImportState;
 use banyan_core::protocol::monolith::{
-    Applied, BlockRequest, FenceSet, GatesRelease, GatesTake, GatesTaken, IdBlock, MarkReached, MarkWait,
-    OfCapability, SyncStatus, VerifyReport,
+    Applied, BlockRequest, Direction, FenceSet, GatesRelease, GatesTake, GatesTaken, IdBlock, MarkReached,
+    MarkWait, OfCapability, SyncStatus, VerifyReport,
 };
 use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
@@ -89,8 +91,15 @@ async fn fence_set(State(all): State<Captures>, request: Body<FenceSet>) -> Answ
 async fn marks_wait(State(all): State<Captures>, request: Body<MarkWait>) -> Answer<MarkReached> {
     let wait = body(request)?;
     let limit = Duration::from_millis(wait.wait_ms).min(WAIT_MAX);
-    let reached = all.of(&wait.capability)?.marks.wait(wait.direction, wait.owner_epoch, limit).await;
-    Ok(Json(MarkReached { reached }))
+    let capture = all.of(&wait.capability)?;
+    let reached = capture.marks.wait(wait.direction, wait.owner_epoch, limit).await;
+    let mut dead_letters = BucketSet::empty();
+    if reached && wait.direction == Direction::Forward {
+        // A letter never stops the stream, so the mark alone does not say that all before it took effect.
+        let state: ImportState = answer(capture.service.get("/v1/import").await.map_err(Fault::from))?.0;
+        dead_letters = state.dead_letter_buckets.intersection(&wait.buckets);
+    }
+    Ok(Json(MarkReached { reached: reached && dead_letters.is_empty(), dead_letters }))
 }
 
 async fn verify_all(State(all): State<Captures>, request: Body<OfCapability>) -> Answer<VerifyReport> {

@@ -85,6 +85,8 @@ pub struct MarkWait {
     pub direction: Direction,
     /// The owner epoch that the mark carries (the attempt).
     pub owner_epoch: OwnerEpoch,
+    /// The buckets that it closes: a dead letter in one of them keeps a forward mark back.
+    pub buckets: BucketSet,
     /// How long to wait at most.
     pub wait_ms: u64,
 }
@@ -100,10 +102,12 @@ pub enum Direction {
 }
 
 /// The answer to [`MarkWait`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkReached {
-    /// False where the time ran out first.
+    /// False where the time ran out first, or where a change before the mark could not be applied.
     pub reached: bool,
+    /// The buckets whose changes could not all be applied.
+    pub dead_letters: BucketSet,
 }
 
 /// `GET /v1/status?capability=NAME`: what prepare looks at.

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -31,6 +31,12 @@ impl Answer {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The status and the code of a problem of a role.
+    pub fn problem_code(&self) -> (u16, String) {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        (self.code(), problem["code"].as_str().unwrap().to_owned())
     }
 
     /// The code of a problem of Banyan's.
@@ -118,8 +124,12 @@ impl Ask {
     }
 
     fn request(self) -> Request<Full<Bytes>> {
-        let mut request =
-            Request::builder().method(self.method).uri(self.target).header("host", "shop.example");
+        self.header("host", "shop.example").request_to("")
+    }
+
+    /// The request with its target behind this scheme and host.
+    pub fn request_to(self, host: &str) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(self.method).uri(format!("{host}{}", self.target));
         for (name, value) in self.headers {
             request = request.header(name, value);
         }

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -41,17 +41,19 @@ pub struct Origin {
     seen: Arc<Mutex<Vec<Seen>>>,
     script: Arc<Mutex<Vec<Script>>>,
     gate: watch::Sender<bool>,
+    events: Arc<Mutex<Vec<mpsc::UnboundedSender<Bytes>>>>,
 }
 
 impl Origin {
     /// Starts it. It answers with its name, `/echo` with the request's body as it streams in, `/large` with
     /// as many bytes as the query says, any path with `hang` in it only when the gate is open, and one with
-    /// `trickle` at once, but to its end only then.
+    /// `trickle` at once, but to its end only then, and one with `events` as a stream of events.
     pub async fn start(name: &'static str, tasks: &Tasks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let gate = watch::channel(false).0;
-        let origin = Self { address, name, seen: Arc::default(), script: Arc::default(), gate };
+        let (seen, script, events) = (Arc::default(), Arc::default(), Arc::default());
+        let origin = Self { address, name, seen, script, gate, events };
         let router = Router::new().fallback(answer).with_state(origin.clone());
         tasks.spawn("origin", OnError::Log, serve(listener, router, tasks.shutdown()));
         origin
@@ -78,6 +80,14 @@ impl Origin {
         self.script.lock().unwrap().insert(0, (StatusCode::from_u16(status).unwrap(), headers, body.into()));
     }
 
+    /// Sends an event to every open stream of events; how many there are.
+    pub fn event(&self, text: &str) -> usize {
+        let mut open = self.events.lock().unwrap();
+        let event = Bytes::from(format!("data: {text}\n\n"));
+        open.retain(|stream| stream.send(event.clone()).is_ok());
+        open.len()
+    }
+
     async fn gate_opens(&self) {
         let _ = self.gate.subscribe().wait_for(|open| *open).await;
     }
@@ -102,6 +112,15 @@ async fn answer(State(origin): State<Origin>, request: Request) -> Response {
     origin.seen.lock().unwrap().push(seen);
     if path.contains("hang") {
         origin.gate_opens().await;
+    }
+    if path.contains("events") {
+        let (sender, stream) = mpsc::unbounded_channel();
+        origin.events.lock().unwrap().push(sender);
+        let stream = futures_util::stream::unfold(stream, |mut stream| async move {
+            Some((Ok::<_, std::io::Error>(stream.recv().await?), stream))
+        });
+        return ([("content-type", "text/event-stream; charset=utf-8")], Body::from_stream(stream))
+            .into_response();
     }
     if path.contains("trickle") {
         let pieces = futures_util::stream::iter(["begun", "ended"]).then(move |piece| {

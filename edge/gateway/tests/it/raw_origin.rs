@@ -24,7 +24,8 @@ pub enum Closing {
 #[derive(Clone)]
 pub struct RawOrigin {
     pub address: SocketAddr,
-    bytes: Arc<Mutex<Vec<u8>>>,
+    /// What has come over each connection.
+    bytes: Arc<Mutex<Vec<Vec<u8>>>>,
     connections: watch::Sender<usize>,
     closed: watch::Sender<usize>,
 }
@@ -45,8 +46,10 @@ impl RawOrigin {
                 let (stream, _) = listener.accept().await?;
                 accepting.connections.send_modify(|count| *count += 1);
                 let origin = accepting.clone();
+                let number = origin.connections() - 1;
+                origin.bytes.lock().unwrap().push(Vec::new());
                 supervisor.spawn("raw connection", OnError::Log, async move {
-                    origin.converse(stream, closing).await;
+                    origin.converse((stream, number), closing).await;
                     origin.closed.send_modify(|count| *count += 1);
                     Ok::<_, std::io::Error>(())
                 });
@@ -62,9 +65,14 @@ impl RawOrigin {
         format!("http://{}", self.address)
     }
 
-    /// All bytes so far, as text.
+    /// All bytes so far, as text, one connection behind the other.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+        String::from_utf8_lossy(&self.by_connection().concat()).into_owned()
+    }
+
+    /// All bytes so far of each connection.
+    pub fn by_connection(&self) -> Vec<Vec<u8>> {
+        self.bytes.lock().unwrap().clone()
     }
 
     /// How many requests have begun.
@@ -81,10 +89,10 @@ impl RawOrigin {
     pub async fn closed(&self, count: usize) {
         let mut closed = self.closed.subscribe();
         let waiting = closed.wait_for(|now| *now >= count);
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
     }
 
-    async fn converse(&self, mut stream: TcpStream, closing: Closing) {
+    async fn converse(&self, (mut stream, number): (TcpStream, usize), closing: Closing) {
         let mut pending = Vec::new();
         let mut answered = 0;
         loop {
@@ -93,7 +101,7 @@ impl RawOrigin {
             if count == 0 {
                 return;
             }
-            self.bytes.lock().unwrap().extend_from_slice(&space[..count]);
+            self.bytes.lock().unwrap()[number].extend_from_slice(&space[..count]);
             pending.extend_from_slice(&space[..count]);
             while let Some(length) = whole(&pending) {
                 pending.drain(..length);
@@ -101,7 +109,10 @@ impl RawOrigin {
                     return;
                 }
                 answered += 1;
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
                 if closing == Closing::AfterAnswer {
                     return;
                 }
@@ -115,7 +126,10 @@ fn whole(bytes: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     let head = text.find("\r\n\r\n")? + 4;
     if text[..head].contains("transfer-encoding: chunked") {
-        return Some(text[head..].find("0\r\n\r\n")? + head + 5);
+        // Behind the last chunk come trailers, or none.
+        let last =
+            if text[head..].starts_with("0\r\n") { head } else { text[head..].find("\r\n0\r\n")? + head + 2 };
+        return Some(text[last..].find("\r\n\r\n")? + last + 4);
     }
     let length = text[..head]
         .split("content-length: ")

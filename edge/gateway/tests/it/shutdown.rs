@@ -4,11 +4,12 @@ use banyan_gateway::{Config, Deps, StartError};
 use banyan_runtime::client::RoleClient;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::tasks::Tasks;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::client::{Ask, Connection};
+use crate::client::{Ask, Connection, PATIENCE};
 use crate::world::{World, until};
 
 #[tokio::test]
@@ -33,6 +34,55 @@ async fn what_is_in_flight_is_answered_and_the_lease_is_given_back_afterwards() 
 }
 
 #[tokio::test]
+async fn readiness_is_refused_before_connections_are() {
+    let authority = crate::secure::Authority::new();
+    let options = authority.options();
+    let world = World::start_with(|config| {
+        config.tls = Some(options);
+        config.drain_notice_ms = 600_000;
+    })
+    .await;
+    let ready = async || Ask::new("GET", "/readyz").send(world.admin_address()).await;
+    assert_eq!(ready().await.text(), "ready\n");
+    let before = crate::secure::Http2::open(&authority, world.gateway).await;
+    assert_eq!(before.send(Ask::new("GET", "/x")).await.code(), 200);
+    world.tasks.request_shutdown();
+    assert_eq!(ready().await.problem_code(), (503, "draining".to_owned()));
+    // Whoever has not noticed yet is served, over old connections and new ones.
+    assert_eq!(before.send(Ask::new("GET", "/x")).await.code(), 200);
+    let after = crate::secure::Http2::open(&authority, world.gateway).await;
+    assert_eq!(after.send(Ask::new("GET", "/x")).await.code(), 200);
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_lease_is_not_ready() {
+    let world = World::start().await;
+    let ready = async || Ask::new("GET", "/readyz").send(world.admin_address()).await;
+    until("it is ready", async || ready().await.code() == 200).await;
+    world.control.set_down(true);
+    until("it is not", async || ready().await.code() == 503).await;
+    assert_eq!(ready().await.problem_code(), (503, "no_lease".to_owned()));
+}
+
+#[tokio::test]
+async fn requests_of_http_2_in_flight_are_answered_and_the_connection_is_said_to_end() {
+    let authority = crate::secure::Authority::new();
+    let options = authority.options();
+    let world = World::start_with(|config| config.tls = Some(options)).await;
+    let mut client = crate::raw_http2::RawHttp2::open(&authority, world.gateway, &[]).await;
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "h"), (":path", "/hang")];
+    client.request(1, &fields, crate::raw_http2::END_STREAM).await;
+    until("it has been sent", async || world.monolith.seen().len() == 1).await;
+    world.tasks.request_shutdown();
+    while client.next().await.expect("the connection goes on").kind != crate::raw_http2::GOAWAY {}
+    world.monolith.open_gate(true);
+    assert_eq!(client.outcome(1).await, crate::raw_http2::Outcome::Answered(200));
+    while client.next().await.is_some() {}
+    world.tasks.stop(PATIENCE).await;
+    assert_eq!(world.tasks.failure(), None);
+}
+
+#[tokio::test]
 async fn a_gateway_that_does_not_finish_is_dropped_at_the_deadline() {
     let world = World::start().await;
     let stuck = Ask::new("GET", "/hang").start(world.gateway);
@@ -42,14 +92,12 @@ async fn a_gateway_that_does_not_finish_is_dropped_at_the_deadline() {
     until("nobody listens", async || TcpStream::connect(world.gateway).await.is_err()).await;
 }
 
-#[tokio::test]
-async fn what_cannot_work_fails_the_start() {
-    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let world = World::start().await;
+/// What a gateway is given that listens here, before nothing.
+pub fn deps(listen: SocketAddr) -> Deps {
     let token = RoleToken::new("t");
     let role = RoleClient::new("http://127.0.0.1:1", token.clone());
-    let deps = Deps {
-        listen: taken.local_addr().unwrap(),
+    Deps {
+        listen,
         monolith_url: "http://127.0.0.1:1".into(),
         session_cookie: "s".into(),
         capabilities: Arc::new([]),
@@ -57,7 +105,14 @@ async fn what_cannot_work_fails_the_start() {
         control: role,
         tasks: Tasks::new(),
         token,
-    };
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_fails_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = World::start().await;
+    let deps = deps(taken.local_addr().unwrap());
     let fault = async |config: Config, deps: Deps| match banyan_gateway::start(config, deps).await {
         Err(fault) => fault,
         Ok(_) => panic!("it started"),

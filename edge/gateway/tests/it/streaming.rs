@@ -91,3 +91,12 @@ async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
     );
     assert_eq!(world.monolith.last().header("expect"), None);
 }
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_and_is_refused_is_told_only_that() {
+    let world = World::start_with(|config| config.body_bytes_max = 4).await;
+    let head = "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    let answer = raw(world.gateway, head.as_bytes(), "}").await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && !answer.contains(" 100 "), "{answer}");
+    assert!(world.monolith.seen().is_empty());
+}

@@ -90,7 +90,8 @@ impl World {
         metrics.lines().find_map(|line| line.strip_prefix(beginning)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
-    fn admin_address(&self) -> SocketAddr {
+    /// Where the gateway says how it is.
+    pub fn admin_address(&self) -> SocketAddr {
         self.admin.base_url().trim_start_matches("http://").parse().unwrap()
     }
 }

@@ -3,6 +3,7 @@
 use super::durable::Durable;
 use super::wish::{Rejection, Wish};
 use crate::lease::LeaseView;
+use banyan_core::BucketSet;
 use banyan_core::protocol::migration::HandoverReport;
 use banyan_core::protocol::monolith::{FenceSet, GatesRelease, GatesTake, GatesTaken, MarkWait, SyncStatus};
 use banyan_core::protocol::target::{OwnershipClose, OwnershipOpen, TargetOwnership};
@@ -162,6 +163,8 @@ pub enum Answer {
     Applied(bool),
     /// To [`Call::WaitMark`]: whether the mark was reached.
     Reached(bool),
+    /// To [`Call::WaitMark`]: changes of these buckets before the mark are dead letters.
+    Parked(BucketSet),
     /// No answer, or an error: the call may or may not have taken effect.
     Failed(String),
 }

@@ -6,16 +6,18 @@
 //! are never used again; once faults end, everything comes to rest where it was wished.
 
 mod fleet;
+mod plants;
 mod schedule;
 mod stale;
 mod world;
 
+use plants::Plant;
 use proptest::prelude::*;
 use schedule::{Run, Seen};
 
 /// What broke, and what the run had come across before its faults ended.
-fn run(gateways: usize, choices: impl IntoIterator<Item = u32>) -> (Vec<String>, Seen) {
-    let mut run = Run::new(gateways);
+fn run(gateways: usize, choices: impl IntoIterator<Item = u32>, plant: Option<Plant>) -> (Vec<String>, Seen) {
+    let mut run = Run::new(gateways, plant);
     for choice in choices {
         run.act(choice);
         if !run.violations().is_empty() {
@@ -28,16 +30,26 @@ fn run(gateways: usize, choices: impl IntoIterator<Item = u32>) -> (Vec<String>,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_schedule_breaks_the_protocol(
         gateways in 1_usize..4,
         choices in proptest::collection::vec(any::<u32>(), 0..1500),
     ) {
-        let (violations, _) = run(gateways, choices);
+        let (violations, _) = run(gateways, choices, None);
         prop_assert!(violations.is_empty(), "{violations:?}");
     }
+}
+
+/// What happens in the run of a seed.
+fn choices(seed: u64) -> impl Iterator<Item = u32> {
+    let mut state = seed;
+    let choices = std::iter::repeat_with(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 32) as u32
+    });
+    choices.take(1500)
 }
 
 /// What a run without luck would never reach proves nothing.
@@ -45,12 +57,7 @@ proptest! {
 fn schedules_reach_every_corner_of_the_protocol() {
     let mut all = Seen::default();
     for seed in 0..60_u64 {
-        let mut state = seed;
-        let choices = std::iter::repeat_with(move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 32) as u32
-        });
-        let (violations, seen) = run(2, choices.take(1500));
+        let (violations, seen) = run(2, choices(seed), None);
         assert!(violations.is_empty(), "seed {seed}: {violations:?}");
         all.to_service += seen.to_service;
         all.to_monolith += seen.to_monolith;

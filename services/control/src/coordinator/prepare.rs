@@ -98,11 +98,7 @@ impl Coordinator {
         }
         let dead = status.dead_letter_buckets.intersection(&self.draft.buckets);
         if !dead.is_empty() {
-            let name = words::buckets(&dead);
-            self.draft.leave(
-                &dead,
-                vec![format!("{name}: a change that could not be applied; see `banyan letters`")],
-            );
+            self.draft.leave(&dead, vec![words::parked(&dead)]);
         }
         if self.draft.buckets.is_empty() {
             return self.nothing_free(now);

@@ -25,6 +25,11 @@ pub(super) fn count(buckets: usize) -> String {
     if buckets == 1 { "1 bucket".into() } else { format!("{buckets} buckets") }
 }
 
+/// What keeps buckets with a dead letter back.
+pub(super) fn parked(set: &BucketSet) -> String {
+    format!("{}: a change that could not be applied; see `banyan letters`", buckets(set))
+}
+
 /// Who keeps the gates of buckets.
 pub(super) fn holders(left: &BucketSet, holders: &[OpenTransaction]) -> Vec<String> {
     let name = buckets(left);

@@ -4,7 +4,7 @@ use crate::world::{World, brisk, buckets, until};
 use banyan_control::Config;
 use banyan_core::protocol::migration::{HandoverOutcome, HandoverReport};
 use banyan_core::protocol::monolith::Direction;
-use banyan_core::{BucketSet, Side};
+use banyan_core::{Bucket, BucketSet, Side};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_capability_moves_by_steps_and_comes_back() {
@@ -115,6 +115,21 @@ async fn a_dead_letter_keeps_its_bucket_back() {
     };
     world.until_status("it is named", named).await;
     world.peers.sides().unhealthy = Default::default();
+    world.arrive(100.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_comes_during_an_attempt_keeps_its_owner() {
+    let world = World::start().await;
+    let bucket: Bucket = 7.try_into().unwrap();
+    world.peers.sides().letter_at_mark = Some(bucket);
+    world.ask("advance", Some(100.0)).await.unwrap();
+    world.until_status("the attempt is restored", |s| s.aborted > 0).await;
+    let report = world.handovers().await.into_iter().find(|h| h.outcome == HandoverOutcome::Restored);
+    let causes = report.unwrap().causes;
+    assert!(causes.iter().any(|c| c.starts_with("bucket 7: a change that could not")), "{causes:?}");
+    assert!(!world.status().await.service_buckets.contains(bucket), "its last change is not there yet");
+    world.peers.sides().letter_at_mark = None;
     world.arrive(100.0).await;
 }
 

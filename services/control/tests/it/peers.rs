@@ -63,6 +63,8 @@ pub struct Sides {
     pub busy: BTreeSet<Bucket>,
     /// Whether marks are reached.
     pub marks_stuck: bool,
+    /// A change before the mark could not be applied.
+    pub letter_at_mark: Option<Bucket>,
     /// What sync and the service say of themselves.
     pub unhealthy: Unhealthy,
     /// The paths that were called, in order.
@@ -295,7 +297,10 @@ async fn wait_mark(State(peers): Shared, uri: Uri, Json(wait): Json<MarkWait>) -
             Direction::Forward => &sides.forward_marks,
             Direction::Reverse => &sides.reverse_marks,
         };
-        MarkReached { reached: !sides.marks_stuck && marks.contains(&wait.owner_epoch) }
+        let reached = !sides.marks_stuck && marks.contains(&wait.owner_epoch);
+        let dead_letters: BucketSet =
+            sides.letter_at_mark.into_iter().filter(|b| wait.buckets.contains(*b)).collect();
+        MarkReached { reached: reached && dead_letters.is_empty(), dead_letters }
     };
     peers.perform(uri, work).await
 }

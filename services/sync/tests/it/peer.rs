@@ -34,6 +34,8 @@ pub struct Memory {
     pub incarnation: String,
     /// Answers of imports that are lost after their commit.
     pub lose_answers: u32,
+    /// Buckets with a change that could not be applied.
+    pub dead_letters: BucketSet,
     /// Imports are refused.
     pub closed: bool,
 }
@@ -63,6 +65,7 @@ impl Peer {
             outbox: Vec::new(),
             incarnation: "first".into(),
             lose_answers: 0,
+            dead_letters: BucketSet::empty(),
             closed: false,
         };
         Self { memory: Arc::new(Mutex::new(memory)), tables: tables.into(), appended: Arc::default() }
@@ -184,7 +187,7 @@ async fn state(State(peer): State<Peer>) -> Json<ImportState> {
     Json(ImportState {
         position: memory.position.clone(),
         copied: memory.copied.values().cloned().collect(),
-        dead_letter_buckets: BucketSet::empty(),
+        dead_letter_buckets: memory.dead_letters.clone(),
     })
 }
 

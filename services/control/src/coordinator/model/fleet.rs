@@ -1,6 +1,7 @@
 //! Gateways with their leases, tables and writes in flight. Requests and grants travel separately, so each
 //! may be late or lost.
 
+use super::plants::Plant;
 use super::world::{Arrival, World};
 use crate::coordinator::durable::Durable;
 use crate::lease::Leases;
@@ -21,6 +22,7 @@ pub struct Fleet {
     grants: Vec<Grant>,
     cut_off: Option<usize>,
     lease: Duration,
+    plant: Option<Plant>,
 }
 
 struct Gateway {
@@ -43,12 +45,14 @@ struct Write {
     side: Side,
     epoch: OwnerEpoch,
     gateway: String,
+    /// It goes on when its bucket is released, to the side that owned it on arrival: a bug.
+    held: bool,
     /// Its gateway has lost its lease or is gone: what becomes of it is nobody's fault.
     lost: bool,
 }
 
 impl Fleet {
-    pub fn new(gateways: usize, lease: Duration) -> Self {
+    pub fn new(gateways: usize, lease: Duration, plant: Option<Plant>) -> Self {
         let mut fleet = Self {
             gateways: Vec::new(),
             writes: Vec::new(),
@@ -58,6 +62,7 @@ impl Fleet {
             grants: Vec::new(),
             cut_off: None,
             lease,
+            plant,
         };
         (0..gateways).for_each(|_| {
             let fresh = fleet.fresh();
@@ -104,7 +109,7 @@ impl Fleet {
         }
         let gateway = &self.gateways[at];
         let held = gateway.table.filter(|h| h.phase.holds_writes());
-        let mine = self.writes.iter().filter(|w| w.gateway == gateway.name).map(|w| w.bucket);
+        let mine = self.writes.iter().filter(|w| w.gateway == gateway.name && !w.held).map(|w| w.bucket);
         let undrained: BucketSet = mine.filter(|b| held.contains(*b)).collect();
         let request = LeaseRequest {
             holder: gateway.name.clone(),
@@ -154,7 +159,10 @@ impl Fleet {
     pub fn admit(&mut self, nth: usize, bucket: Bucket, (now, world): (Boot, &mut World)) {
         let gateway = &self.gateways[nth % self.gateways.len()];
         let holding = gateway.table.get(bucket);
-        if gateway.until <= now || gateway.version == 0 || holding.phase.holds_writes() {
+        let expired = gateway.until <= now && self.plant != Some(Plant::LeaseIgnored);
+        let held = holding.phase.holds_writes();
+        let goes_on = !held || self.plant == Some(Plant::HeldToOldOwner);
+        if expired || gateway.version == 0 || !goes_on {
             return;
         }
         let stale = self
@@ -171,6 +179,7 @@ impl Fleet {
             side: holding.owner,
             epoch: holding.owner_epoch,
             gateway: gateway.name.clone(),
+            held,
             lost: false,
         });
     }
@@ -188,6 +197,10 @@ impl Fleet {
         }
         let at = nth % self.writes.len();
         let write = &self.writes[at];
+        let holds = |g: &Gateway| g.name == write.gateway && g.table.get(write.bucket).phase.holds_writes();
+        if write.held && self.gateways.iter().any(holds) {
+            return;
+        }
         if world.has_begun(write.id) {
             return;
         }

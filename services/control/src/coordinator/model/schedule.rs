@@ -2,6 +2,7 @@
 //! and repeats, and a number for each thing that happens next.
 
 use super::fleet::Fleet;
+use super::plants::Plant;
 use super::world::World;
 use crate::config::Config;
 use crate::coordinator::durable::Durable;
@@ -10,7 +11,7 @@ use crate::coordinator::wish::{Action, Wish};
 use crate::coordinator::{Coordinator, Stage, Start};
 use crate::lease::{LeaseTerms, Leases};
 use banyan_core::bucket::permutation;
-use banyan_core::{Bucket, OwnerEpoch, Phase, Side};
+use banyan_core::{Bucket, BucketSet, OwnerEpoch, Phase, Side};
 use banyan_runtime::clock::Boot;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Run {
     wishes: u64,
     frozen_in: u64,
     highest_epoch: OwnerEpoch,
+    plant: Option<Plant>,
+    unwritten: Option<Commit>,
     pub seen: Seen,
 }
 
@@ -74,12 +77,12 @@ struct Packet {
 }
 
 impl Run {
-    pub fn new(gateways: usize) -> Self {
+    pub fn new(gateways: usize, plant: Option<Plant>) -> Self {
         let journal = Journal { term: 0, version: 1, durable: Durable::new(SEED) };
         let mut run = Self {
             now: 10_000,
-            world: World::new(),
-            fleet: Fleet::new(gateways, LEASE),
+            world: World::new(plant),
+            fleet: Fleet::new(gateways, LEASE, plant),
             journal,
             nodes: Vec::new(),
             network: Vec::new(),
@@ -87,6 +90,8 @@ impl Run {
             wishes: 0,
             frozen_in: 0,
             highest_epoch: OwnerEpoch(1),
+            plant,
+            unwritten: None,
             seen: Seen::default(),
         };
         run.start_control();
@@ -171,7 +176,8 @@ impl Run {
             5 => self.crash(false),
             6..=8 => self.fleet.cut_off(Some(nth / 12)),
             9 => self.fleet.cut_off(None),
-            _ => {}
+            10 => self.world.refuse_next(),
+            _ => self.world.settle_letters(),
         }
     }
 
@@ -186,6 +192,11 @@ impl Run {
     /// A control process starts on the journal.
     fn start_control(&mut self) {
         self.journal.term += 1;
+        self.unwritten = None;
+        if self.plant == Some(Plant::EpochUsedAgain) {
+            // Only what the table shows is remembered as used.
+            self.journal.durable.burned = highest_epoch(&self.journal.durable);
+        }
         let start = Start {
             capability: "mail".into(),
             team: "team".into(),
@@ -216,7 +227,14 @@ impl Run {
             return;
         }
         let now = self.now();
-        let view = self.nodes[node].leases.view("mail", now.boot);
+        let mut view = self.nodes[node].leases.view("mail", now.boot);
+        if self.plant == Some(Plant::WatermarkBeforeDrain) {
+            view.undrained = BucketSet::empty();
+        }
+        if self.plant == Some(Plant::ReleasedTooEarly) && self.nodes[node].coordinator.stage == Stage::Settle
+        {
+            view.acknowledged = u64::MAX;
+        }
         let mut effects = self.nodes[node].coordinator.step(now, Input::Leases(view));
         effects.extend(self.nodes[node].coordinator.step(now, input));
         self.carry_out(node, effects);
@@ -243,14 +261,27 @@ impl Run {
         if let Some(version) = durable {
             return self.input(node, Input::Committed { id, version });
         }
-        if self.nodes[node].term != self.journal.term {
+        if let Some(late) = self.unwritten.take() {
+            self.write(&late);
+        }
+        let is_sleeper = self.nodes[node].term != self.journal.term;
+        if is_sleeper && self.plant != Some(Plant::SleeperJournals) {
             self.seen.deposed += 1;
             return self.input(node, Input::Deposed);
         }
         self.check_commit(&commit);
+        if self.plant == Some(Plant::FlipBeforeJournal) && commit.step == "flip" {
+            let version = self.journal.version + 1;
+            self.unwritten = Some(commit);
+            return self.input(node, Input::Committed { id, version });
+        }
+        self.write(&commit);
+        self.nodes[node].commit = Some((id, commit, Some(self.journal.version)));
+    }
+
+    fn write(&mut self, commit: &Commit) {
         self.journal.version += u64::from(commit.version == VersionChange::Next);
         self.journal.durable = commit.next.clone();
-        self.nodes[node].commit = Some((id, commit, Some(self.journal.version)));
     }
 
     fn any_commit(&mut self, nth: usize) {
@@ -269,7 +300,7 @@ impl Run {
         if let Some(attempt) = &next.attempt {
             self.seen.left += attempt.left.len().min(1) as u32;
         }
-        self.seen.restored += (next.aborted - before.aborted) as u32;
+        self.seen.restored += next.aborted.saturating_sub(before.aborted) as u32;
         let owned = |d: &Durable| d.service_buckets().len();
         self.seen.to_service += u32::from(owned(next) > owned(before));
         self.seen.to_monolith += u32::from(owned(next) < owned(before));
@@ -373,6 +404,7 @@ impl Run {
     pub fn settle(&mut self) {
         self.fleet.cut_off(None);
         self.world.stall(0);
+        self.world.settle_letters();
         let newest = self.nodes.len() - 1;
         (0..newest).for_each(|node| self.nodes[node].alive = false);
         let wanted = Action::Rollback(Some(0.0));
@@ -446,8 +478,7 @@ impl Run {
         let (durable, buckets) = (&self.journal.durable, &self.buckets);
         self.world.check_settled(buckets, durable);
         let unsteady = durable.table.filter(|h| h.phase != Phase::Steady);
-        let highest = (0..4096).filter_map(|n| Bucket::try_from(n).ok());
-        let highest = highest.map(|b| durable.table.get(b).owner_epoch).max().unwrap_or(OwnerEpoch(0));
+        let highest = highest_epoch(durable);
         if !unsteady.is_empty() || durable.service_buckets() != durable.wanted() || highest > durable.burned {
             self.world.violate(format!("the journal is not at rest: {unsteady}, {highest}"));
         }
@@ -456,4 +487,9 @@ impl Run {
     pub fn violations(&self) -> &[String] {
         &self.world.violations
     }
+}
+
+fn highest_epoch(durable: &Durable) -> OwnerEpoch {
+    let buckets = (0..4096).filter_map(|n| Bucket::try_from(n).ok());
+    buckets.map(|b| durable.table.get(b).owner_epoch).max().unwrap_or(OwnerEpoch(0))
 }

@@ -29,7 +29,7 @@ fn journey(repeat: bool) -> Vec<String> {
         leases_until: now().boot,
     };
     let (mut coordinator, mut effects) = Coordinator::new(start, now());
-    let (mut world, mut version, mut log, mut past) = (World::new(), 1, Vec::new(), Vec::new());
+    let (mut world, mut version, mut log, mut past) = (World::new(None), 1, Vec::new(), Vec::new());
     for (nth, action) in [Action::Advance(Some(1.0)), Action::Rollback(None)].into_iter().enumerate() {
         let wish = Wish { action, by: "ann".into(), reason: String::new() };
         effects.extend(coordinator.step(now(), Input::Wish(WishId(nth as u64), wish)));

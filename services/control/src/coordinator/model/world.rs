@@ -4,9 +4,10 @@
 //! journal, when both could, when a side writes before the other's last write has arrived, or when a stream
 //! finds a row that it must not apply.
 
+use super::plants::Plant;
 use crate::coordinator::durable::Durable;
 use crate::coordinator::effect::{Answer, Call};
-use banyan_core::protocol::monolith::{FenceSet, GatesTake, GatesTaken, SyncStatus};
+use banyan_core::protocol::monolith::{Direction, FenceSet, GatesTake, GatesTaken, MarkWait, SyncStatus};
 use banyan_core::protocol::target::TargetOwnership;
 use banyan_core::row::FenceOwner;
 use banyan_core::{Bucket, BucketSet, OwnerEpoch, Side, Turn};
@@ -18,6 +19,10 @@ pub struct World {
     pub service: Service,
     forward: usize,
     forward_marks: BTreeSet<OwnerEpoch>,
+    letters: Vec<(u64, Bucket)>,
+    refuses_next: bool,
+    forgot_position: bool,
+    plant: Option<Plant>,
     reverse: usize,
     reverse_marks: BTreeSet<OwnerEpoch>,
     stalled: Option<Side>,
@@ -45,7 +50,7 @@ struct Gates {
 
 enum Log {
     Row(u64, Bucket),
-    OwnRow,
+    OwnRow(u64),
     Fence(FenceOwner, OwnerEpoch),
 }
 
@@ -77,12 +82,16 @@ pub enum Arrival {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(plant: Option<Plant>) -> Self {
         Self {
             monolith: Monolith::default(),
             service: Service::default(),
             forward: 0,
             forward_marks: BTreeSet::new(),
+            letters: Vec::new(),
+            refuses_next: false,
+            forgot_position: false,
+            plant,
             reverse: 0,
             reverse_marks: BTreeSet::new(),
             stalled: None,
@@ -94,9 +103,12 @@ impl World {
     /// Executes a call; `None` while it waits for a lock.
     pub fn execute(&mut self, call: &Call) -> Option<Answer> {
         Some(match call {
-            Call::Status => Answer::Status(Box::new(healthy())),
+            Call::Status => {
+                let dead_letter_buckets = self.letters.iter().map(|(_, bucket)| *bucket).collect();
+                Answer::Status(Box::new(SyncStatus { dead_letter_buckets, ..healthy() }))
+            }
             Call::Ownership => Answer::Ownership(self.service.ownership()),
-            Call::TakeGates(take) => self.monolith.take(take),
+            Call::TakeGates(take) => self.monolith.take(take, self.plant),
             Call::ReleaseGates(release) => {
                 self.monolith.gates.take_if(|held| {
                     held.turn.attempt == release.attempt
@@ -104,17 +116,10 @@ impl World {
                 });
                 Answer::Released
             }
-            Call::SetFence(set) => Answer::Applied(self.monolith.set_fence(set)?),
-            Call::WaitMark(wait) => {
-                use banyan_core::protocol::monolith::Direction;
-                let marks = match wait.direction {
-                    Direction::Forward => &self.forward_marks,
-                    Direction::Reverse => &self.reverse_marks,
-                };
-                Answer::Reached(marks.contains(&wait.owner_epoch))
-            }
+            Call::SetFence(set) => Answer::Applied(self.monolith.set_fence(set, self.plant)?),
+            Call::WaitMark(wait) => self.wait_mark(wait),
             Call::Open(open) => {
-                let may = raise(&mut self.service.guard, &open.buckets, open.turn);
+                let may = raise(&mut self.service.guard, (&open.buckets, open.turn), self.plant);
                 if may {
                     open.buckets.iter().for_each(|b| {
                         self.service.open.insert(b, open.owner_epoch);
@@ -123,7 +128,7 @@ impl World {
                 Answer::Applied(may)
             }
             Call::Close(close) => {
-                let may = raise(&mut self.service.guard, &close.buckets, close.turn);
+                let may = raise(&mut self.service.guard, (&close.buckets, close.turn), self.plant);
                 if may {
                     close.buckets.iter().for_each(|b| {
                         self.service.open.remove(&b);
@@ -133,6 +138,34 @@ impl World {
                 Answer::Applied(may)
             }
         })
+    }
+
+    fn wait_mark(&self, wait: &MarkWait) -> Answer {
+        let is_forward = wait.direction == Direction::Forward;
+        let marks = if is_forward { &self.forward_marks } else { &self.reverse_marks };
+        let reached = marks.contains(&wait.owner_epoch);
+        let letters = self.letters.iter().map(|(_, bucket)| *bucket);
+        let parked: BucketSet = letters.filter(|bucket| wait.buckets.contains(*bucket)).collect();
+        if is_forward && reached && !parked.is_empty() && self.plant != Some(Plant::LetterLetsMarkPass) {
+            return Answer::Parked(parked);
+        }
+        Answer::Reached(reached)
+    }
+
+    /// The service cannot apply the next row.
+    pub fn refuse_next(&mut self) {
+        self.refuses_next = true;
+    }
+
+    /// Somebody has mended what made letters of rows.
+    pub fn settle_letters(&mut self) {
+        self.refuses_next = false;
+        for (write, bucket) in std::mem::take(&mut self.letters) {
+            if self.service.open.contains_key(&bucket) {
+                self.violate(format!("bucket {bucket} was opened before write {write} was applied"));
+            }
+            *self.service.rows.entry(write).or_default() += 1;
+        }
     }
 
     /// A write reaches the monolith.
@@ -170,8 +203,16 @@ impl World {
         epoch: OwnerEpoch,
         journal: &Durable,
     ) -> Arrival {
-        if self.service.open.get(&bucket) != Some(&epoch) {
+        let is_open = match self.plant {
+            Some(Plant::EpochNotChecked) => self.service.open.contains_key(&bucket),
+            _ => self.service.open.get(&bucket) == Some(&epoch),
+        };
+        if !is_open {
             return Arrival::Refused;
+        }
+        let now = journal.table.get(bucket).owner_epoch;
+        if epoch != now {
+            self.violate(format!("write {write} of owner epoch {epoch} was applied in owner epoch {now}"));
         }
         let behind = self.monolith.binlog[self.forward..].iter();
         if behind.into_iter().any(|log| matches!(log, Log::Row(_, b) if *b == bucket)) {
@@ -209,13 +250,25 @@ impl World {
             return;
         }
         self.forward += 1;
+        if let Log::Row(write, bucket) = event
+            && std::mem::take(&mut self.refuses_next)
+        {
+            return self.letters.push((*write, *bucket));
+        }
+        if self.plant == Some(Plant::PositionApart) && self.forward == 8 && !self.forgot_position {
+            // Killed between the effect and the position.
+            (self.forgot_position, self.forward) = (true, self.forward - 1);
+        }
         match event {
             Log::Row(write, bucket) if self.service.open.contains_key(bucket) => {
                 let text = format!("write {write} of bucket {bucket} comes after the service has opened");
                 self.violate(text);
             }
             Log::Row(write, _) => *self.service.rows.entry(*write).or_default() += 1,
-            Log::OwnRow => {}
+            Log::OwnRow(write) if self.plant == Some(Plant::TagsIgnored) => {
+                *self.service.rows.entry(*write).or_default() += 1;
+            }
+            Log::OwnRow(_) => {}
             Log::Fence(FenceOwner::Moving, epoch) => {
                 self.forward_marks.insert(*epoch);
             }
@@ -233,7 +286,7 @@ impl World {
         match event {
             Out::Row(write, _) => {
                 *self.monolith.rows.entry(*write).or_default() += 1;
-                self.monolith.binlog.push(Log::OwnRow);
+                self.monolith.binlog.push(Log::OwnRow(*write));
             }
             Out::Mark(epoch) => {
                 self.reverse_marks.insert(*epoch);
@@ -250,6 +303,7 @@ impl World {
     /// Whether no transaction is open and both streams have come to their end.
     pub fn is_quiet(&self) -> bool {
         self.monolith.transactions.is_empty()
+            && self.letters.is_empty()
             && self.forward == self.monolith.binlog.len()
             && self.reverse == self.service.outbox.len()
     }
@@ -305,14 +359,16 @@ impl Monolith {
         self.fence.get(&bucket).copied().unwrap_or((FenceOwner::Monolith, OwnerEpoch(1)))
     }
 
-    fn take(&mut self, take: &GatesTake) -> Answer {
+    fn take(&mut self, take: &GatesTake, plant: Option<Plant>) -> Answer {
         if self.gates.as_ref().is_some_and(|held| held.turn > take.turn) {
             return Answer::Failed("gates are held by a higher turn".into());
         }
         let mut taken = take.buckets.clone();
-        self.transactions.iter().for_each(|(_, bucket)| {
-            taken.remove(*bucket);
-        });
+        if plant != Some(Plant::WatermarkBeforeDrain) {
+            self.transactions.iter().for_each(|(_, bucket)| {
+                taken.remove(*bucket);
+            });
+        }
         self.connections += 1;
         let connection_id = self.connections;
         self.gates = Some(Gates { turn: take.turn, buckets: taken.clone(), connection_id });
@@ -320,13 +376,15 @@ impl Monolith {
     }
 
     /// Waits where a transaction has read the fence: it holds the row's lock until it ends.
-    fn set_fence(&mut self, set: &FenceSet) -> Option<bool> {
-        if self.transactions.iter().any(|(_, bucket)| set.buckets.contains(*bucket)) {
+    fn set_fence(&mut self, set: &FenceSet, plant: Option<Plant>) -> Option<bool> {
+        let waits = plant != Some(Plant::WatermarkBeforeDrain);
+        if waits && self.transactions.iter().any(|(_, bucket)| set.buckets.contains(*bucket)) {
             return None;
         }
-        let may = raise(&mut self.guard, &set.buckets, set.turn);
+        let may = raise(&mut self.guard, (&set.buckets, set.turn), plant);
         if may {
-            set.buckets.iter().for_each(|b| {
+            let stays_open = plant == Some(Plant::FenceOpenAfterMark) && set.owner == FenceOwner::Moving;
+            set.buckets.iter().filter(|_| !stays_open).for_each(|b| {
                 self.fence.insert(b, (set.owner, set.owner_epoch));
             });
             self.binlog.push(Log::Fence(set.owner, set.owner_epoch));
@@ -346,8 +404,13 @@ impl Service {
 }
 
 /// The guard rises for all buckets or for none.
-fn raise(guard: &mut BTreeMap<Bucket, Turn>, buckets: &BucketSet, turn: Turn) -> bool {
-    let may = buckets.iter().all(|b| guard.get(&b).is_none_or(|seen| *seen < turn));
+fn raise(
+    guard: &mut BTreeMap<Bucket, Turn>,
+    (buckets, turn): (&BucketSet, Turn),
+    plant: Option<Plant>,
+) -> bool {
+    let unguarded = plant == Some(Plant::SleeperCommands);
+    let may = unguarded || buckets.iter().all(|b| guard.get(&b).is_none_or(|seen| *seen < turn));
     if may {
         buckets.iter().for_each(|b| {
             guard.insert(b, turn);

@@ -1,0 +1,3 @@
+//! The rehearsal's own commands, on real servers.
+
+mod crash;
