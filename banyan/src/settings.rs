@@ -219,7 +219,7 @@ mod tests {
             ("url = \"http://", "url = \"https://", "monolith.url"),
             ("[sync]", "[sync]\nspeed = 3", "speed"),
             ("[control]", "[control]\nlease_ms = 1", "[control] `lease_ms` 1"),
-            ("log = \"text\"", "log_filter = \"banyan=loud\"", "banyan=loud"),
+            ("log_filter = \"info\"", "log_filter = \"banyan=loud\"", "banyan=loud"),
             (
                 "key = \"id\", subject = \"user_id\"",
                 "key = \"id`\", subject = \"user_id\"",
