@@ -25,6 +25,27 @@ pub enum Command {
         /// The role.
         #[arg(value_enum)]
         role: Role,
+        /// Take the place of a running gateway, where there is one, without a refused connection.
+        #[arg(long)]
+        take_over: bool,
+    },
+    /// Have a running process read its configuration again; names what needs an upgrade or a restart.
+    Reload {
+        /// A role of the process; in `banyan up` any.
+        #[arg(value_enum, default_value = "gateway")]
+        role: Role,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the running gateway hand its sockets over to a new process, and end when its requests have.
+    Upgrade {
+        /// The binary of the new process; the one at the running process's own path without it.
+        #[arg(long)]
+        binary: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Ask the roles whether they run; fails where one does not answer.
     Health {
@@ -99,6 +120,17 @@ pub enum Role {
 impl Role {
     /// Every role, in the order in which `banyan up` starts them.
     pub const ALL: [Self; 5] = [Self::Control, Self::Auth, Self::Notify, Self::Sync, Self::Gateway];
+
+    /// The name of its section in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Control => "control",
+            Self::Auth => "auth",
+            Self::Sync => "sync",
+            Self::Notify => "notify",
+        }
+    }
 }
 
 /// `banyan migration …`

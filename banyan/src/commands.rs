@@ -10,13 +10,17 @@ pub mod init;
 mod letters;
 mod migration;
 mod output;
+mod reload;
+mod upgrade;
 mod verify;
 
 use crate::cli::{Cli, Command, Letters, Role};
+use crate::process::{self, Plan};
 use crate::roles::{self, Installation};
 use crate::settings::Settings;
 use banyan_runtime::{failpoints, telemetry};
 use clap::CommandFactory as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs one command to its end.
@@ -30,19 +34,33 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     failpoints::check()?;
-    let settings = Settings::load(&cli.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(cli.command, settings))
+    match cli.command {
+        // By a file that the running process may refuse, and says why.
+        Command::Reload { role, json } => {
+            let role = roles::running(&Settings::whereabouts(&cli.config)?, role)?;
+            return runtime.block_on(reload::run(role, json));
+        }
+        Command::Upgrade { binary, json } => {
+            let door = roles::door(&Settings::whereabouts(&cli.config)?.data_dir);
+            return runtime.block_on(upgrade::run(&door, binary, json));
+        }
+        _ => {}
+    }
+    let settings = Settings::load(&cli.config)?;
+    runtime.block_on(dispatch(cli.command, settings, &cli.config))
 }
 
-async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCode> {
+async fn dispatch(command: Command, settings: Settings, file: &Path) -> anyhow::Result<ExitCode> {
     if let Command::Check { json } = command {
         return check::run(&settings, json).await;
     }
     let installation = Installation::open(settings)?;
     match command {
-        Command::Up => serve(&installation, &Role::ALL).await,
-        Command::Run { role } => serve(&installation, &[role]).await,
+        Command::Up => serve(&installation, Plan { file, roles: &Role::ALL, take_over: false }).await,
+        Command::Run { role, take_over } => {
+            serve(&installation, Plan { file, roles: &[role], take_over }).await
+        }
         Command::Health { roles } if roles.is_empty() => health::run(&installation, &Role::ALL).await,
         Command::Health { roles } => health::run(&installation, &roles).await,
         Command::Conflicts(command) => conflicts::run(command, installation.sync()).await,
@@ -58,13 +76,18 @@ async fn dispatch(command: Command, settings: Settings) -> anyhow::Result<ExitCo
             let service = installation.service(capability)?;
             letters::run(command, service).await
         }
-        Command::Init { .. } | Command::Completion { .. } | Command::Check { .. } => Ok(ExitCode::SUCCESS),
+        Command::Init { .. }
+        | Command::Completion { .. }
+        | Command::Check { .. }
+        | Command::Reload { .. }
+        | Command::Upgrade { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
-async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<ExitCode> {
-    telemetry::init(installation.settings().log).map_err(anyhow::Error::msg)?;
-    let outcome = roles::serve(installation, roles).await;
+async fn serve(installation: &Installation, plan: Plan<'_>) -> anyhow::Result<ExitCode> {
+    let settings = installation.settings();
+    telemetry::init(settings.log, &settings.log_filter).map_err(anyhow::Error::msg)?;
+    let outcome = process::serve(installation, plan).await;
     telemetry::flush();
     outcome.map(|()| ExitCode::SUCCESS)
 }

@@ -1,29 +1,17 @@
-//! Wires the roles: opens each one's listener, hands it its dependencies, serves until a signal.
+//! Wires the roles: hands each one its dependencies.
 
 use crate::cli::Role;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings, Whereabouts};
 use anyhow::{Context as _, bail};
 use axum::Router;
+use banyan_gateway::Gateway;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::otlp::Exporter;
 use banyan_runtime::secrets::RoleToken;
-use banyan_runtime::tasks::{OnError, Tasks};
-use banyan_runtime::{http, observe};
+use banyan_runtime::tasks::Tasks;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-
-/// How long a shutdown may take before what still runs is aborted.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
-
-/// How long the last spans may take to be sent after that.
-const SPANS_DEADLINE: Duration = Duration::from_secs(5);
-/// What the gateway may need beyond its own deadlines.
-const DRAINED_SPARE: Duration = Duration::from_secs(5);
 
 /// The capability that the notifications service takes over.
 const NOTIFY_CAPABILITY: &str = "notifications";
@@ -40,7 +28,7 @@ impl Installation {
     /// # Errors
     /// The data folder cannot be used.
     pub fn open(settings: Settings) -> anyhow::Result<Self> {
-        let path = settings.data_dir.join("secrets/role.key");
+        let path = token_path(&settings.data_dir);
         let token =
             RoleToken::load_or_create(&path).with_context(|| format!("role token {}", path.display()))?;
         Ok(Self { settings, token })
@@ -63,7 +51,7 @@ impl Installation {
 
     /// A client of the port on which a role is administered.
     pub fn role(&self, role: Role) -> RoleClient {
-        self.client(address(self, role))
+        self.client(address(&self.settings.listen, role))
     }
 
     /// A client of the service of a capability.
@@ -79,6 +67,11 @@ impl Installation {
         self.settings.capabilities.iter().map(|c| (c.name.clone(), client(&c.service))).collect()
     }
 
+    /// The token that its roles show each other.
+    pub fn token(&self) -> &RoleToken {
+        &self.token
+    }
+
     fn client(&self, address: SocketAddr) -> RoleClient {
         RoleClient::new(&format!("http://{address}"), self.token.clone())
     }
@@ -88,60 +81,30 @@ impl Installation {
     }
 }
 
-/// Runs the roles until SIGINT, SIGTERM, or the failure of a task that the process cannot do without.
+/// Where a running gateway is asked for its sockets.
+pub fn door(data_dir: &Path) -> PathBuf {
+    data_dir.join("gateway.sock")
+}
+
+/// A client of a role of the running installation.
 ///
 /// # Errors
-/// A role cannot start, or such a task failed.
-pub async fn serve(installation: &Installation, roles: &[Role]) -> anyhow::Result<()> {
-    // The gateway drains while everything that it needs still runs, and while its readiness can be asked for.
-    let (edge, tasks) = (Tasks::new(), Tasks::new());
-    // Listeners first: a port that is taken fails before anything has begun.
-    let mut listeners = Vec::new();
-    for role in roles {
-        let address = address(installation, *role);
-        let listener = TcpListener::bind(address).await;
-        listeners
-            .push((*role, listener.with_context(|| format!("cannot listen on {address} for {role:?}"))?));
+/// There is no token: nothing has ever run with this data folder.
+pub fn running(at: &Whereabouts, role: Role) -> anyhow::Result<RoleClient> {
+    let path = token_path(&at.data_dir);
+    if !path.exists() {
+        bail!("{} is missing: nothing runs with this data folder", path.display());
     }
-    let exporter = Exporter::start(&installation.settings.telemetry);
-    for (role, listener) in listeners {
-        let owner = if role == Role::Gateway { &edge } else { &tasks };
-        let router =
-            start(installation, role, owner).await.with_context(|| format!("cannot start {role:?}"))?;
-        let router = observe::observed(router, service_name(role));
-        tracing::info!(role = ?role, address = %listener.local_addr()?, "ready");
-        tasks.spawn("http server", OnError::StopProcess, http::serve(listener, router, tasks.shutdown()));
-    }
-    until_signal(&edge, &tasks).await?;
-    edge.stop(drain_deadline(installation)).await;
-    tasks.stop(SHUTDOWN_DEADLINE).await;
-    if let Some(exporter) = exporter {
-        exporter.stop(SPANS_DEADLINE).await;
-    }
-    match edge.failure().or(tasks.failure()) {
-        Some(failure) => bail!("stopped: {failure}"),
-        None => Ok(()),
-    }
+    let token = RoleToken::load_or_create(&path)?;
+    Ok(RoleClient::new(&format!("http://{}", address(&at.listen, role)), token))
 }
 
-/// What a role's own routes are called in metrics and traces; the gateway calls those of clients `gateway`.
-fn service_name(role: Role) -> &'static str {
-    match role {
-        Role::Gateway => "gateway-admin",
-        Role::Control => "control",
-        Role::Auth => "auth",
-        Role::Sync => "sync",
-        Role::Notify => "notify",
-    }
+fn token_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("secrets/role.key")
 }
 
-fn drain_deadline(installation: &Installation) -> Duration {
-    let gateway = &installation.settings.gateway;
-    Duration::from_millis(gateway.drain_notice_ms + gateway.drain_ms_max) + DRAINED_SPARE
-}
-
-fn address(installation: &Installation, role: Role) -> SocketAddr {
-    let listen = &installation.settings.listen;
+/// Where a role listens for other roles and the command line.
+pub fn address(listen: &Listen, role: Role) -> SocketAddr {
     match role {
         Role::Gateway => listen.gateway_admin,
         Role::Control => listen.control,
@@ -151,7 +114,11 @@ fn address(installation: &Installation, role: Role) -> SocketAddr {
     }
 }
 
-async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow::Result<Router> {
+/// Starts a role; its routes. The gateway is started by [`gateway`].
+///
+/// # Errors
+/// It cannot start.
+pub async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow::Result<Router> {
     let settings = &installation.settings;
     let monolith = &settings.monolith;
     let capabilities = Arc::clone(&settings.capabilities);
@@ -196,32 +163,33 @@ async fn start(installation: &Installation, role: Role, tasks: &Tasks) -> anyhow
             };
             banyan_notify::start(settings.notify.clone(), deps).await?
         }
-        Role::Gateway => {
-            let deps = banyan_gateway::Deps {
-                listen: settings.listen.gateway,
-                monolith_url: monolith.url.clone(),
-                session_cookie: monolith.session_cookie.clone(),
-                capabilities,
-                auth: installation.client(settings.listen.auth),
-                control: installation.control(),
-                sync: installation.sync(),
-                data_dir: settings.data_dir.clone(),
-                tasks,
-                token,
-            };
-            banyan_gateway::start(settings.gateway.clone(), deps).await?
-        }
+        Role::Gateway => bail!("the gateway has sockets of its own"),
     })
 }
 
-async fn until_signal(edge: &Tasks, tasks: &Tasks) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (edge, shutdown) = (edge.shutdown(), tasks.shutdown());
-    tokio::select! {
-        _ = terminate.recv() => {}
-        outcome = tokio::signal::ctrl_c() => outcome?,
-        () = edge.requested() => {}
-        () = shutdown.requested() => {}
-    }
-    Ok(())
+/// Prepares the gateway on these sockets for clients, and more where they are too few; also gives them back.
+///
+/// # Errors
+/// A port is taken, an option cannot work.
+pub fn gateway(
+    installation: &Installation,
+    tasks: &Tasks,
+    handed: Vec<TcpListener>,
+) -> anyhow::Result<(Gateway, Vec<TcpListener>)> {
+    let settings = &installation.settings;
+    let sockets = banyan_gateway::listen(settings.listen.gateway, &settings.gateway, handed)?;
+    let kept = sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
+    let deps = banyan_gateway::Deps {
+        listen: settings.listen.gateway,
+        monolith_url: settings.monolith.url.clone(),
+        session_cookie: settings.monolith.session_cookie.clone(),
+        capabilities: Arc::clone(&settings.capabilities),
+        auth: installation.client(settings.listen.auth),
+        control: installation.control(),
+        sync: installation.sync(),
+        data_dir: settings.data_dir.clone(),
+        tasks: tasks.clone(),
+        token: installation.token.clone(),
+    };
+    Ok((Gateway::prepare(settings.gateway.clone(), deps, sockets)?, kept))
 }

@@ -2,16 +2,16 @@
 
 use anyhow::{Context as _, bail};
 use banyan_core::Capability;
-use banyan_runtime::telemetry::LogFormat;
+use banyan_runtime::telemetry::{self, LogFormat};
 use banyan_runtime::{config, otlp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The whole file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Where databases and secrets are kept.
@@ -23,6 +23,9 @@ pub struct Settings {
     /// Where traces go.
     #[serde(default)]
     pub telemetry: otlp::Config,
+    /// What is logged, by target and level, such as `warn,banyan_sync=debug`; `BANYAN_LOG` overrides it.
+    #[serde(default = "default_log_filter")]
+    pub log_filter: String,
     /// The old system.
     pub monolith: Monolith,
     /// The roles' addresses.
@@ -52,8 +55,12 @@ fn default_data_dir() -> PathBuf {
     ".banyan".into()
 }
 
+fn default_log_filter() -> String {
+    "info".into()
+}
+
 /// `[monolith]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Monolith {
     /// Base URL, `http://host:port`.
@@ -86,7 +93,7 @@ fn default_timezone() -> String {
 }
 
 /// `[listen]`: where each role listens, and where the others find it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// The gateway, for clients.
@@ -117,15 +124,37 @@ impl Default for Listen {
     }
 }
 
+/// Where the running roles are found.
+#[derive(Debug, Deserialize)]
+pub struct Whereabouts {
+    /// As in [`Settings`].
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// As in [`Settings`].
+    #[serde(default)]
+    pub listen: Listen,
+}
+
 impl Settings {
     /// Reads the file and the environment, and checks what types alone cannot.
     ///
     /// # Errors
     /// Names the key, the value and what is allowed. Nothing has been bound or started.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let settings: Self = config::load(path, std::env::vars())?;
+        let mut settings: Self = config::load(path, std::env::vars())?;
+        if let Ok(filter) = std::env::var(telemetry::FILTER_VARIABLE) {
+            settings.log_filter = filter;
+        }
         settings.check().with_context(|| format!("{} cannot be used", path.display()))?;
         Ok(settings)
+    }
+
+    /// Whereabouts of the running roles, also by a file that cannot be used otherwise.
+    ///
+    /// # Errors
+    /// The file cannot be read at all.
+    pub fn whereabouts(path: &Path) -> anyhow::Result<Whereabouts> {
+        Ok(config::load(path, std::env::vars())?)
     }
 
     /// The declared capability of this name.
@@ -140,6 +169,15 @@ impl Settings {
     fn check(&self) -> anyhow::Result<()> {
         let mut faults: Vec<String> =
             self.capabilities.iter().filter_map(|c| c.check().err()).flatten().collect();
+        let sections = [
+            ("gateway", self.gateway.check()),
+            ("control", self.control.check()),
+            ("auth", self.auth.check()),
+            ("sync", self.sync.check()),
+            ("notify", self.notify.check()),
+        ];
+        faults.extend(sections.into_iter().filter_map(|(name, c)| Some(format!("[{name}] {}", c.err()?))));
+        faults.extend(telemetry::check_filter(&self.log_filter).err());
         let names: BTreeSet<&str> = self.capabilities.iter().map(|c| c.name.as_str()).collect();
         if names.len() != self.capabilities.len() {
             faults.push("two `[[capability]]` have the same `name`".into());
@@ -186,6 +224,8 @@ mod tests {
             ("[sync]", "[sync]\nspeed = 3", "speed"),
             ("trace_column = \"trace\"", "trace_column = \"tr ace\"", "`trace_column` must be"),
             ("sample_ratio = 1.0", "sample_ratio = 2.0", "`sample_ratio` 2"),
+            ("[control]", "[control]\nlease_ms = 1", "[control] `lease_ms` 1"),
+            ("log_filter = \"info\"", "log_filter = \"banyan=loud\"", "banyan=loud"),
             (
                 "key = \"id\", subject = \"user_id\"",
                 "key = \"id`\", subject = \"user_id\"",

@@ -23,4 +23,5 @@ pub use monolith::{Monolith, MonolithConfig};
 pub use parts::{Part, missing, require};
 pub use ports::free_port;
 pub use process::Process;
+pub use rustix::process::Signal;
 pub use smtp::{Message, Smtp};

@@ -114,7 +114,7 @@ impl Process {
     }
 
     /// Sends a signal to every process of the group; one that has ended gets none.
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
     }
 }

@@ -100,7 +100,19 @@ pub fn role_only(router: Router, token: &RoleToken) -> Router {
 /// # Errors
 /// The listener fails.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await }).await
+    serve_until(listener, router, async move { shutdown.requested().await }).await
+}
+
+/// The same until this resolves.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve_until(
+    listener: TcpListener,
+    router: Router,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(end).await
 }
 
 /// `GET /metrics` (Prometheus text format, the default registry) and `GET /healthz`, which answers `"ok"`.

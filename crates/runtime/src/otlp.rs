@@ -37,7 +37,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const PATH: &str = "/v1/traces";
 
 /// The options of `[telemetry]`. An option that cannot work fails the start and names itself.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Base URL of the collector, such as `http://127.0.0.1:4318`; without it nothing is sent. Spoken to

@@ -95,6 +95,10 @@ pub struct Config {
     pub hold_requests_max: usize,
     /// Bytes of bodies held at the same time; from 0.
     pub hold_bytes_max: usize,
+
+    /// How long the process that is to replace this one may take until it can route, in milliseconds; past it
+    /// this one goes on; 100 to 600000.
+    pub upgrade_ms_max: u64,
 }
 
 /// A route group (`[[gateway.groups]]`): routes that share a bound, so that a slow one cannot take every
@@ -187,6 +191,7 @@ impl Default for Config {
             hold_ms_max: 10_000,
             hold_requests_max: 1_000,
             hold_bytes_max: 16 << 20,
+            upgrade_ms_max: 30_000,
         }
     }
 }
@@ -235,6 +240,7 @@ impl Config {
         within("hold_ms_max", self.hold_ms_max, 1..=600_000)?;
         count("hold_requests_max", self.hold_requests_max, 0, 1_000_000)?;
         within("group_queue_ms_max", self.group_queue_ms_max, 0..=60_000)?;
+        within("upgrade_ms_max", self.upgrade_ms_max, 100..=600_000)?;
         self.check_groups()
     }
 
@@ -272,6 +278,19 @@ impl Config {
             within(&format!("groups.in_flight_max of {name}"), group.in_flight_max as u64, 1..=1_000_000)?;
         }
         Ok(())
+    }
+
+    /// These options, with those of the running gateway that cannot change while it runs.
+    #[must_use]
+    pub fn fixed(self, running: &Self) -> Self {
+        Self {
+            workers: running.workers,
+            tls: running.tls.clone(),
+            upgraded_max: running.upgraded_max,
+            drain_notice_ms: running.drain_notice_ms,
+            drain_ms_max: running.drain_ms_max,
+            ..self
+        }
     }
 
     /// The number of worker threads.

@@ -3,6 +3,7 @@
 //! At shutdown a connection that is idle is closed; one that is busy ends behind its last answer.
 
 use bytes::Bytes;
+use http::header::{self, HeaderValue};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,13 +20,15 @@ use tokio_rustls::TlsAcceptor;
 use banyan_runtime::clock;
 
 use crate::drained::Drained;
+use crate::error::Answer;
 use crate::framing::HeadLimits;
 use crate::guard::{Guard, Verdict};
 use crate::headers::Peer;
 use crate::http2;
 use crate::metrics::HANDSHAKES;
-use crate::proxy::Proxy;
+use crate::proxy::{Current, Proxy};
 use crate::spawner::Spawner;
+use crate::stage::{Stage, Stages};
 use crate::stream::{Impatient, Stream};
 use crate::tls::HTTP_2;
 use crate::tunnel::Slot;
@@ -49,7 +52,9 @@ pub struct Tls {
 /// One client's connection.
 pub struct Client {
     /// What answers its requests.
-    pub proxy: Arc<Proxy>,
+    pub current: Arc<Current>,
+    /// Whether it is this process that accepts.
+    pub stages: Stages,
     /// Who is at its other end.
     pub peer: Peer,
     /// `None` where the connection is in the clear.
@@ -81,7 +86,7 @@ impl Client {
         let _ = tcp.set_nodelay(true);
         let served = Served { drained, opened: clock::instant() };
         let Some((stream, is_http_2)) = shake_hands(self.tls.as_ref(), tcp).await else { return };
-        let stream = Impatient::new(stream, self.proxy.shared.config.body_idle());
+        let stream = Impatient::new(stream, self.current.get().shared.config.body_idle());
         if is_http_2 {
             Box::pin(http2::serve(self, stream, served)).await;
         } else {
@@ -90,7 +95,9 @@ impl Client {
     }
 
     async fn serve_http_1(self, stream: Impatient<Stream>, served: Served) {
-        let config = &self.proxy.shared.config;
+        // Bounds of heads and of idle time stay those with which the connection was opened.
+        let opened_with = self.current.get();
+        let config = &opened_with.shared.config;
         let limits = HeadLimits { bytes_max: config.head_bytes_max, lines_max: config.headers_max };
         let head_max = Duration::from_millis(config.head_timeout_ms);
         let mut builder = http1::Builder::new();
@@ -104,13 +111,14 @@ impl Client {
         let slot = Slot::default();
         let tunnels = slot.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let (proxy, peer, refused) = (self.proxy.clone(), self.peer, verdict.take());
+            let (proxy, peer, refused) = (self.current.get(), self.peer, verdict.take());
+            let stages = self.stages.clone();
             let held = verdict.is_held().then(|| verdict.clone());
             if held.is_some() {
                 request.extensions_mut().insert(tunnels.clone());
             }
             Box::pin(async move {
-                let answer = match refused {
+                let mut answer = match refused {
                     Some(fault) => Proxy::refuse(fault),
                     None => proxy.handle(peer, request).await,
                 };
@@ -119,6 +127,7 @@ impl Client {
                 {
                     held.release();
                 }
+                leave_after(&mut answer, &stages);
                 Ok::<_, Infallible>(answer)
             })
         });
@@ -142,6 +151,14 @@ impl Client {
             }
             Err(error) => tracing::debug!(%error, "a client's connection broke"),
         }
+    }
+}
+
+/// A retired gateway has the client connect anew, to the process that accepts; a connection that changes its
+/// protocol stays.
+fn leave_after(answer: &mut Answer, stages: &Stages) {
+    if stages.now() == Stage::Retired && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

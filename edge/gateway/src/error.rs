@@ -34,6 +34,9 @@ pub enum StartError {
     /// The public port cannot be bound.
     #[error("cannot listen on {0} for clients: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The capabilities are not those that the gateway began with.
+    #[error("capabilities cannot come, go or change places while the gateway runs")]
+    Capabilities,
     /// The certificates cannot be used.
     #[error("[gateway.tls] {0}")]
     Tls(#[source] LoadError),

@@ -9,8 +9,8 @@ use prometheus::IntGauge;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::bound::{Bound, Permit};
 use crate::config::{Config, REST};
 use crate::metrics::IN_FLIGHT;
 use crate::route::specificity;
@@ -19,8 +19,7 @@ use crate::route::specificity;
 #[derive(Debug)]
 pub struct Group {
     name: String,
-    in_flight_max: usize,
-    places: Arc<Semaphore>,
+    places: Arc<Bound>,
     queue_max: Duration,
     gauge: IntGauge,
 }
@@ -46,12 +45,13 @@ struct Member {
 #[derive(Debug)]
 pub struct Place {
     group: Arc<Group>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Groups {
-    /// The groups of the configuration, and the one of everything else.
-    pub fn new(config: &Config) -> Self {
+    /// The groups of the configuration, and the one of everything else. One that was there before keeps its
+    /// places, so that what is in flight counts against its new bound.
+    pub fn new(config: &Config, before: Option<&Self>) -> Self {
         let mut members: Vec<Member> = Vec::new();
         for (index, group) in config.groups.iter().enumerate() {
             let member = |path: &PathPattern| Member {
@@ -63,7 +63,10 @@ impl Groups {
         }
         members.sort_by_key(|member| Reverse(specificity(&member.pattern)));
         let queue_max = Duration::from_millis(config.group_queue_ms_max);
-        let group = |name: &str, max: usize| Group::new(name, max, queue_max);
+        let group = |name: &str, max: usize| match before.and_then(|b| b.named(name)) {
+            Some(known) => known.again(max, queue_max),
+            None => Group::new(name, max, queue_max),
+        };
         let groups = config.groups.iter().map(|g| group(&g.name, g.in_flight_max)).collect();
         Self { groups, rest: group(REST, config.in_flight_max), members }
     }
@@ -77,6 +80,10 @@ impl Groups {
         self.members.iter().find(belongs).map_or(&self.rest, |member| &self.groups[member.group])
     }
 
+    fn named(&self, name: &str) -> Option<&Arc<Group>> {
+        self.groups.iter().chain([&self.rest]).find(|group| group.name == name)
+    }
+
     /// The names, `rest` last.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.groups.iter().chain([&self.rest]).map(|g| g.name.as_str())
@@ -86,8 +93,14 @@ impl Groups {
 impl Group {
     fn new(name: &str, in_flight_max: usize, queue_max: Duration) -> Arc<Self> {
         let gauge = IN_FLIGHT.with_label_values(&[name]);
-        let places = Arc::new(Semaphore::new(in_flight_max));
-        Arc::new(Self { name: name.into(), in_flight_max, places, queue_max, gauge })
+        Arc::new(Self { name: name.into(), places: Bound::new(in_flight_max), queue_max, gauge })
+    }
+
+    /// The same group with other bounds.
+    fn again(&self, in_flight_max: usize, queue_max: Duration) -> Arc<Self> {
+        self.places.resize(in_flight_max);
+        let (name, places, gauge) = (self.name.clone(), self.places.clone(), self.gauge.clone());
+        Arc::new(Self { name, places, queue_max, gauge })
     }
 
     /// The group's name.
@@ -97,19 +110,16 @@ impl Group {
 
     /// The bound.
     pub fn in_flight_max(&self) -> usize {
-        self.in_flight_max
+        self.places.max()
     }
 
     /// A place, or `None` where the bound stays reached for the time that a request may wait.
     pub async fn enter(self: &Arc<Self>) -> Option<Place> {
-        // Most find a place at once, and need no timer. Whoever waits already is not overtaken: the semaphore
-        // gives what becomes free to the first of them.
-        let permit = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let place = Arc::clone(&self.places).acquire_owned();
-                tokio::time::timeout(self.queue_max, place).await.ok()?.ok()?
-            }
+        // Most find a place at once, and need no timer. Whoever waits already is not overtaken: what becomes free
+        // goes to the first of them.
+        let permit = match self.places.try_enter() {
+            Some(permit) => permit,
+            None => tokio::time::timeout(self.queue_max, self.places.enter()).await.ok()?,
         };
         self.gauge.inc();
         Some(Place { group: Arc::clone(self), _permit: permit })
@@ -144,7 +154,7 @@ mod tests {
             ],
             ..Config::default()
         };
-        let groups = Groups::new(&config);
+        let groups = Groups::new(&config, None);
         let name = |method: &str, path: &str| groups.of(method, path).name().to_owned();
         assert_eq!(
             [
@@ -162,5 +172,21 @@ mod tests {
         assert!(groups.of("POST", "/x").enter().await.is_some());
         let (waiting, ()) = tokio::join!(wide.enter(), async { drop(places) });
         assert!(waiting.is_some(), "a request that waits gets the place that becomes free");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_counts_against_the_bound_of_a_later_configuration() {
+        let config = |in_flight_max| Config { in_flight_max, group_queue_ms_max: 10, ..Config::default() };
+        let before = Groups::new(&config(2), None);
+        let rest = |groups: &Groups| groups.of("GET", "/").clone();
+        let places = [rest(&before).enter().await, rest(&before).enter().await];
+        let after = Groups::new(&config(3), Some(&before));
+        let third = rest(&after).enter().await;
+        assert!(third.is_some() && rest(&after).enter().await.is_none());
+        let after = Groups::new(&config(1), Some(&after));
+        drop(third);
+        assert!(rest(&after).enter().await.is_none());
+        drop(places);
+        assert!(rest(&after).enter().await.is_some());
     }
 }

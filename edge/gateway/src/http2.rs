@@ -36,7 +36,8 @@ const FAULTS_MAX: usize = 100;
 
 /// Serves a connection to its end.
 pub async fn serve(client: Client, stream: Impatient<Stream>, served: Served) {
-    let config = &client.proxy.shared.config;
+    let opened_with = client.current.get();
+    let config = &opened_with.shared.config;
     let idle_max = Duration::from_millis(config.idle_timeout_ms);
     let activity = Arc::new(Activity::new(config.http2_resets_max));
     let executor = Streams { spawner: client.streams.clone(), stall_max: config.body_idle() };
@@ -47,9 +48,9 @@ pub async fn serve(client: Client, stream: Impatient<Stream>, served: Served) {
         .max_header_list_size(u32::try_from(config.head_bytes_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
         .max_local_error_reset_streams(FAULTS_MAX);
-    let (proxy, peer, counted) = (client.proxy.clone(), client.peer, activity.clone());
+    let (current, peer, counted) = (client.current.clone(), client.peer, activity.clone());
     let service = service_fn(move |request| {
-        let (proxy, exchange) = (proxy.clone(), counted.begin());
+        let (proxy, exchange) = (current.get(), counted.begin());
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
             let mut answer = answer(proxy, peer, request).await;

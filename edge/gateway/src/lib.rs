@@ -7,7 +7,8 @@
 //! whose it is; `capability` what becomes of one of a capability; `acknowledge`, `record` and `reversal` when its answer may leave; `state` the pure decisions on ownership,
 //! `ownership` their shell, `lease` how the table comes; `pool`, `exchange` and `body` the way to an upstream
 //! and back; `headers` what is told on the way; `access` and `metrics` what is noted; `expired`
-//! and `error` what the gateway answers itself.
+//! and `error` what the gateway answers itself; `running`, `stage`, `listeners` and `bound` what changes while it
+//! runs: its options, who accepts, its sockets, its limits.
 //!
 //! Invariants: capability requests are routed only by a table with a valid lease; a write goes only to the
 //! owner of a steady bucket and is held otherwise, within bounds; a write that was sent is never sent again;
@@ -16,6 +17,7 @@
 mod access;
 mod acknowledge;
 mod body;
+mod bound;
 mod capability;
 pub mod config;
 mod connection;
@@ -31,6 +33,7 @@ mod headers;
 mod http2;
 mod identity;
 mod lease;
+mod listeners;
 mod metrics;
 pub mod network;
 mod ownership;
@@ -43,30 +46,27 @@ mod record;
 mod resolve;
 mod reversal;
 mod route;
+mod running;
 mod spawner;
+mod stage;
 mod state;
 mod stream;
 mod tls;
 mod tunnel;
 mod worker;
 
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use banyan_core::Capability;
 use banyan_runtime::client::RoleClient;
-use banyan_runtime::http::{Problem, metrics_route, role_only};
 use banyan_runtime::secrets::RoleToken;
-use banyan_runtime::tasks::{OnError, Tasks};
-use std::net::SocketAddr;
+use banyan_runtime::tasks::Tasks;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
 
 pub use config::Config;
 pub use error::StartError;
-pub use tls::LoadError;
+pub use running::Gateway;
 
 /// What the gateway is given by the process that hosts it.
 #[derive(Clone)]
@@ -93,118 +93,31 @@ pub struct Deps {
     pub token: RoleToken,
 }
 
-/// Binds the port for clients, starts the workers and the lease, and returns the routes of the admin port:
-/// `GET /v1/holds` for roles, `/metrics`, `/healthz` and `/readyz`. Requests of capabilities are answered 503 until
-/// control has granted a lease.
+/// Binds the port for clients, starts the workers and the lease, accepts, and returns the routes of the admin
+/// port: `GET /v1/holds` for roles, `/metrics`, `/healthz` and `/readyz`. Requests of capabilities are answered
+/// 503 until control has granted a lease.
 ///
 /// # Errors
 /// An option or an address that cannot work, a port that is taken, no threads.
 pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     config.check().map_err(StartError::Config)?;
-    metrics::begin();
-    let shared = shared(config, &deps)?;
-    let count = shared.config.worker_count();
-    let listeners = worker::bind(deps.listen, count).map_err(|e| StartError::Listen(deps.listen, e))?;
-    let connections = Arc::new(Semaphore::new(shared.config.connections_max));
-    let tls = tls(&shared.config, &deps.tasks)?;
-    let drained = drained::Drained::new(deps.tasks.shutdown(), &shared.config);
-    let (draining, worked) = mpsc::channel(1);
-    for (number, listener) in listeners.into_iter().enumerate() {
-        let exchanges = spawner::Spawner::default();
-        let identities = identities(&shared.config, &deps);
-        let ends = (exchanges.clone(), drained.clone());
-        let proxy = proxy::Proxy::new(shared.clone(), identities, ends);
-        let (connections, drained) = (connections.clone(), drained.clone());
-        let (tls, streams) = (tls.clone(), spawner::Spawner::default());
-        let worker = worker::Worker { number, proxy, exchanges, tls, streams, connections, drained };
-        worker.start(listener, &deps.tasks, draining.clone()).map_err(StartError::Worker)?;
-    }
-    let keeper = lease::Keeper {
-        holder: format!("gateway-{}.{}", shared.record.id(), uuid::Uuid::now_v7()),
-        shared: shared.clone(),
-        control: deps.control.clone(),
-        drained: worked,
-    };
-    for (capability, of) in deps.capabilities.iter().zip(&shared.acknowledging) {
-        let watcher = reversal::Watcher {
-            reversal: of.reversal.clone(),
-            capability: capability.name.clone(),
-            dual_write: capability.dual_write,
-            sync: deps.sync.clone(),
-            record: shared.record.clone(),
-        };
-        deps.tasks.spawn("gateway reversal", OnError::StopProcess, watcher.run());
-    }
-    deps.tasks.spawn("gateway lease", OnError::StopProcess, keeper.run(deps.tasks.shutdown()));
-    Ok(admin(shared.ownership.clone(), drained, &deps.token))
+    let listeners = listen(deps.listen, &config, Vec::new())?;
+    let gateway = Gateway::prepare(config, deps, listeners)?;
+    gateway.accept();
+    Ok(gateway.admin())
 }
 
-/// Reads the certificates, and watches their files from now on.
-fn tls(config: &Config, tasks: &Tasks) -> Result<Option<connection::Tls>, StartError> {
-    let Some(config) = &config.tls else { return Ok(None) };
-    let certificates = tls::Certificates::load(config).map_err(StartError::Tls)?;
-    let acceptor = certificates.acceptor().map_err(StartError::Tls)?;
-    let watch = certificates.watch(Duration::from_millis(config.watch_ms), tasks.shutdown());
-    tasks.spawn("certificate watch", OnError::StopProcess, watch);
-    let handshake_max = Duration::from_millis(config.handshake_timeout_ms);
-    Ok(Some(connection::Tls { acceptor, handshake_max }))
-}
-
-fn shared(config: Config, deps: &Deps) -> Result<Arc<proxy::Shared>, StartError> {
-    let monolith = pool::Authority::of_url(&deps.monolith_url).map_err(StartError::Monolith)?;
-    let service = |c: &Capability| {
-        pool::Authority::of_url(&c.service).map_err(|fault| StartError::Service(c.name.clone(), fault))
-    };
-    let services = deps.capabilities.iter().map(service).collect::<Result<_, _>>()?;
-    let groups = group::Groups::new(&config);
-    let ownership = ownership::Ownership::new(state::Limits {
-        hold_max: Duration::from_millis(config.hold_ms_max),
-        requests_max: config.hold_requests_max,
-        bytes_max: config.hold_bytes_max,
-    });
-    let record =
-        record::Record::open(&deps.data_dir).map_err(|e| StartError::Record(deps.data_dir.clone(), e))?;
-    let acknowledging = |_: &Capability| acknowledge::Acknowledging {
-        reversal: reversal::Reversal::new(),
-        degraded: AtomicU64::new(0),
-    };
-    Ok(Arc::new(proxy::Shared {
-        record,
-        acknowledging: deps.capabilities.iter().map(acknowledging).collect(),
-        routes: route::Routes::new(deps.capabilities.clone()),
-        labels: proxy::Labels::new(&groups, &deps.capabilities),
-        tunnels: tunnel::Places::new(&config),
-        token: deps.token.clone(),
-        config,
-        groups,
-        ownership,
-        monolith,
-        services,
-    }))
-}
-
-/// Each worker has connections of its own: they live on its runtime.
-fn identities(config: &Config, deps: &Deps) -> identity::Identities {
-    let timeout = Duration::from_millis(config.identity_timeout_ms);
-    let auth = RoleClient::new(deps.auth.base_url(), deps.token.clone()).timeout(timeout);
-    identity::Identities::new(auth, deps.session_cookie.clone(), config.identities_max)
-}
-
-fn admin(ownership: Arc<ownership::Ownership>, drained: drained::Drained, token: &RoleToken) -> Router {
-    let leased = ownership.clone();
-    let ready = get(move || async move { readiness(&leased, &drained) });
-    let holds = get(move || async move { Json(ownership.holds()) });
-    let open = metrics_route().route("/readyz", ready);
-    role_only(Router::new().route("/v1/holds", holds), token).merge(open)
-}
-
-/// Whether clients should be sent here: not without a lease, and not once shutdown has been requested.
-fn readiness(ownership: &ownership::Ownership, drained: &drained::Drained) -> Result<&'static str, Problem> {
-    if drained.is_requested() {
-        return Err(error::unavailable("draining", "the gateway is shutting down"));
-    }
-    if !ownership.is_leased() {
-        return Err(state::Refusal::NoLease.into());
-    }
-    Ok("ready\n")
+/// The sockets for clients: those of this address that another process handed over, and more where there are
+/// fewer than workers.
+///
+/// # Errors
+/// The port is taken by another.
+pub fn listen(
+    address: SocketAddr,
+    config: &Config,
+    handed: Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, StartError> {
+    let of_address = |l: &TcpListener| l.local_addr().is_ok_and(|at| at == address);
+    let handed = handed.into_iter().filter(of_address).collect();
+    listeners::bind(address, config.worker_count(), handed).map_err(|e| StartError::Listen(address, e))
 }

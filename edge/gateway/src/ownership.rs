@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::metrics::{HELD, HOLD_SECONDS};
 use crate::state::{Admission, Ask, Effect, Grant, HeldId, Input, Limits, Refusal, Report, State, WriteId};
@@ -23,6 +23,7 @@ use crate::state::{Admission, Ask, Effect, Grant, HeldId, Input, Limits, Refusal
 pub struct Ownership {
     inner: Mutex<Inner>,
     hold_ms: Samples,
+    news: Notify,
 }
 
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Ownership {
     pub fn new(limits: Limits) -> Arc<Self> {
         let inner =
             Inner { state: State::new(limits), waiting: HashMap::new(), drained_write_max: Duration::ZERO };
-        Arc::new(Self { inner: Mutex::new(inner), hold_ms: Samples::new() })
+        Arc::new(Self { inner: Mutex::new(inner), hold_ms: Samples::new(), news: Notify::new() })
     }
 
     /// Decides on a request, waiting while it is held.
@@ -123,6 +124,25 @@ impl Ownership {
     /// Takes over what control granted.
     pub fn granted(self: &Arc<Self>, grant: Grant) {
         self.run(Input::Granted(grant));
+        self.news.notify_waiters();
+    }
+
+    /// Resolves when there is a valid lease and a table.
+    pub async fn ready(&self) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if self.is_leased() && self.report().seen_version > 0 {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Bounds holds otherwise from now on; what is held already is held as long as it was told.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().state.set_limits(limits);
     }
 
     /// What to tell control.

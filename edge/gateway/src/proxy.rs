@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::access::{Entry, Subject};
@@ -50,7 +50,7 @@ pub struct Shared {
     /// What has been acknowledged.
     pub record: Record,
     /// What acknowledgements go by, by capability.
-    pub acknowledging: Vec<Acknowledging>,
+    pub acknowledging: Arc<[Acknowledging]>,
     /// What services want to see.
     pub token: RoleToken,
     /// The monolith.
@@ -102,6 +102,26 @@ pub struct Proxy {
     drained: Drained,
 }
 
+/// A worker's side as it is now; requests in flight go on with the one that they began with.
+pub struct Current(RwLock<Arc<Proxy>>);
+
+impl Current {
+    /// Begins with this one.
+    pub fn new(proxy: Arc<Proxy>) -> Arc<Self> {
+        Arc::new(Self(RwLock::new(proxy)))
+    }
+
+    /// The one for a new request.
+    pub fn get(&self) -> Arc<Proxy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another for what comes next.
+    pub fn set(&self, proxy: Arc<Proxy>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = proxy;
+    }
+}
+
 impl Proxy {
     /// A worker's side; `exchanges` runs what goes on without its client.
     pub fn new(
@@ -117,6 +137,12 @@ impl Proxy {
         let monolith = upstream(&shared.monolith, config.monolith_timeout_ms);
         let services = shared.services.iter().map(|s| upstream(s, config.service_timeout_ms)).collect();
         Arc::new(Self { monolith, services, identities, exchanges, drained, shared })
+    }
+
+    /// The same worker's side by other options. What is in flight goes on by this one, which keeps its
+    /// connections until then.
+    pub fn renewed(&self, shared: Arc<Shared>, identities: Identities) -> Arc<Self> {
+        Self::new(shared, identities, (self.exchanges.clone(), self.drained.clone()))
     }
 
     /// Closes the idle connections to upstreams.

@@ -178,6 +178,11 @@ impl State {
         }
     }
 
+    /// Other bounds for holds that begin from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The next state, in place, and what the shell has to do, in this order.
     pub fn step(&mut self, now: Boot, input: Input) -> Vec<Effect> {
         match input {
