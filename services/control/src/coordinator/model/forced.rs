@@ -338,7 +338,7 @@ fn choices(seed: u64) -> impl Iterator<Item = u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_schedule_with_a_dead_service_breaks_the_protocol(
