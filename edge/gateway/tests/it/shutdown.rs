@@ -48,6 +48,7 @@ async fn what_cannot_work_fails_the_start() {
     let world = World::start().await;
     let token = RoleToken::new("t");
     let role = RoleClient::new("http://127.0.0.1:1", token.clone());
+    let data = tempfile::tempdir().unwrap();
     let deps = Deps {
         listen: taken.local_addr().unwrap(),
         monolith_url: "http://127.0.0.1:1".into(),
@@ -55,6 +56,8 @@ async fn what_cannot_work_fails_the_start() {
         capabilities: Arc::new([]),
         auth: role.clone(),
         control: role,
+        sync: RoleClient::new("http://127.0.0.1:9", token.clone()),
+        data_dir: data.path().into(),
         tasks: Tasks::new(),
         token,
     };
