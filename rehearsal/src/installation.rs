@@ -8,6 +8,7 @@ use banyan_runtime::client::RoleClient;
 use banyan_runtime::secrets::RoleToken;
 use banyan_runtime::{clock, failpoints};
 use banyan_testkit::Process;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -324,7 +325,8 @@ fn binary() -> anyhow::Result<PathBuf> {
 }
 
 fn template(binary: &Path) -> anyhow::Result<String> {
-    let output = Command::new(binary).args(["init", "-"]).output()?;
+    // In a group of its own: Ctrl-C is for the rehearsal, which ends everything.
+    let output = Command::new(binary).args(["init", "-"]).process_group(0).output()?;
     if !output.status.success() {
         bail!("`banyan init -` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -332,7 +334,7 @@ fn template(binary: &Path) -> anyhow::Result<String> {
 }
 
 fn check(binary: &Path, file: &Path) -> anyhow::Result<()> {
-    let output = Command::new(binary).arg("check").arg("--config").arg(file).output()?;
+    let output = Command::new(binary).arg("check").arg("--config").arg(file).process_group(0).output()?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!("`banyan check` finds something to mend:\n{}", String::from_utf8_lossy(&said).trim());

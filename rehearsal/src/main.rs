@@ -61,14 +61,16 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             _ => rehearse::run(&cli.run).await,
         }
     };
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Dropping the rehearsal ends every process that it has started.
     tokio::select! {
+        biased;
+        _ = interrupt.recv() => Ok(interrupted()),
+        _ = terminate.recv() => Ok(interrupted()),
         passed = Box::pin(rehearsal) => {
             Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        outcome = tokio::signal::ctrl_c() => outcome.map(|()| interrupted()).map_err(Into::into),
-        _ = terminate.recv() => Ok(interrupted()),
     }
 }
 
