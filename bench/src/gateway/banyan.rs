@@ -80,7 +80,13 @@ impl Banyan {
         }
         let mut health = Command::new(&binary);
         health.args(["health", "control", "auth", "gateway"]).envs(environment);
-        wait_until_healthy(&processes, &mut health)?;
+        // Healthy is a gateway without a lease too, but it refuses the moved route.
+        let is_ready = || {
+            output(&mut health)?;
+            ensure!(metrics(admin)?.contains("banyan_gateway_lease_valid 1"), "the gateway has no lease");
+            Ok(())
+        };
+        wait_until(&processes, is_ready)?;
         Ok(Self { port, cookies: login.cookies, auth_port, processes, _database: login.database })
     }
 
@@ -94,19 +100,24 @@ impl Banyan {
     /// # Errors
     /// It has not.
     pub fn check_identity(&self) -> anyhow::Result<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.auth_port))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: auth\r\nConnection: close\r\n\r\n")?;
-        let mut metrics = String::new();
-        stream.read_to_string(&mut metrics)?;
-        let known = metrics.contains("banyan_auth_identity_requests_total{outcome=\"user\"}");
+        let known =
+            metrics(self.auth_port)?.contains("banyan_auth_identity_requests_total{outcome=\"user\"}");
         ensure!(known, "auth has recognised nobody: the moved route is not routed by bucket");
         Ok(())
     }
 }
 
-fn wait_until_healthy(processes: &[Process], health: &mut Command) -> anyhow::Result<()> {
+fn metrics(port: u16) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: banyan\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn wait_until(processes: &[Process], mut is_ready: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let begin = clock::instant();
-    while let Err(error) = output(health) {
+    while let Err(error) = is_ready() {
         let ended = processes.iter().find(|process| !process.is_running());
         if ended.is_some() || begin.elapsed() > START_MAX {
             let log = ended.map(|process| process.log_tail(8)).unwrap_or_default();
