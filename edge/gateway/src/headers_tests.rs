@@ -33,13 +33,28 @@ fn what_ends_at_the_gateway_goes_no_further() {
         ("x-secret", "1"),
         ("content-length", "3"),
         ("keep-alive", "timeout=5"),
-        ("te", "trailers"),
+        ("te", "gzip"),
+        ("trailer", "content-length, x_sum"),
         ("upgrade", "websocket"),
         ("expect", "100-continue"),
         ("accept", "*/*"),
     ]);
     arrive(&mut headers, peer(true));
     assert_eq!(names(&headers), ["accept", "content-length", "host"]);
+}
+
+#[test]
+fn that_trailers_come_or_are_taken_is_said_anew() {
+    let mut headers = map(&[
+        ("connection", "te, close"),
+        ("te", "gzip, Trailers"),
+        ("trailer", "X-Sum, Content-Length, x_sum, Cookie"),
+        ("trailer", "banyan-subject, x-more"),
+    ]);
+    arrive(&mut headers, peer(true));
+    assert_eq!(names(&headers), ["connection", "te", "trailer"]);
+    assert_eq!((text(&headers, "connection"), text(&headers, "te")), (Some("te"), Some("trailers")));
+    assert_eq!(text(&headers, "trailer"), Some("x-sum, x-more"));
 }
 
 #[test]
