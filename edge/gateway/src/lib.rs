@@ -101,6 +101,7 @@ pub struct Deps {
 /// An option or an address that cannot work, a port that is taken, no threads.
 pub async fn start(config: Config, deps: Deps) -> Result<Router, StartError> {
     config.check().map_err(StartError::Config)?;
+    running::upstreams(&deps, &deps.capabilities)?;
     let listeners = listen(deps.listen, &config, Vec::new())?;
     let gateway = Gateway::prepare(config, deps, listeners)?;
     gateway.accept();

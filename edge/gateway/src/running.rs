@@ -150,6 +150,21 @@ impl Gateway {
     }
 }
 
+/// The monolith and the services.
+///
+/// # Errors
+/// The address of one cannot be used.
+pub fn upstreams(
+    deps: &Deps,
+    capabilities: &[Capability],
+) -> Result<(pool::Authority, Vec<pool::Authority>), StartError> {
+    let monolith = pool::Authority::of_url(&deps.monolith_url).map_err(StartError::Monolith)?;
+    let service = |c: &Capability| {
+        pool::Authority::of_url(&c.service).map_err(|fault| StartError::Service(c.name.clone(), fault))
+    };
+    Ok((monolith, capabilities.iter().map(service).collect::<Result<_, _>>()?))
+}
+
 /// What workers share by these options; ownership and places are those of before. Places move last, when
 /// nothing can fail any more.
 fn shared(
@@ -157,11 +172,7 @@ fn shared(
     (deps, capabilities): (&Deps, &Arc<[Capability]>),
     before: Option<&Shared>,
 ) -> Result<Arc<Shared>, StartError> {
-    let monolith = pool::Authority::of_url(&deps.monolith_url).map_err(StartError::Monolith)?;
-    let service = |c: &Capability| {
-        pool::Authority::of_url(&c.service).map_err(|fault| StartError::Service(c.name.clone(), fault))
-    };
-    let services = capabilities.iter().map(service).collect::<Result<_, _>>()?;
+    let (monolith, services) = upstreams(deps, capabilities)?;
     let ownership = match before {
         Some(before) => before.ownership.clone(),
         None => ownership::Ownership::new(hold_limits(&config)),
