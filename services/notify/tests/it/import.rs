@@ -99,12 +99,23 @@ async fn the_place_in_the_stream_decides_what_an_insert_is() {
 #[tokio::test]
 async fn a_plain_row_for_a_bucket_that_is_owned_is_put_aside() {
     let world = World::owned().await;
-    // The stream says monolith, but nobody has closed the bucket.
-    let changes =
-        vec![fence(FenceOwner::Monolith, of("7"), 9), insert("notifications", notification(10, json!({})))];
+    // The stream says monolith, in an owner epoch that is not above the service's own.
+    let late = fence(FenceOwner::Monolith, of("7"), EPOCH);
+    let changes = vec![late, insert("notifications", notification(10, json!({})))];
     assert_eq!(world.import(changes).await, outcome(0, 0, 1));
     assert_eq!(world.row(10).await, None);
     assert_eq!(world.import_state().await.dead_letter_buckets, of("7"));
+}
+
+#[tokio::test]
+async fn a_bucket_that_the_monolith_took_without_a_close_is_closed_by_the_stream() {
+    let world = World::owned().await;
+    let taken = fence(FenceOwner::Monolith, of("7"), EPOCH + 1);
+    let changes = vec![taken, insert("notifications", notification(10, json!({})))];
+    assert_eq!(world.import(changes).await, outcome(1, 0, 0));
+    assert!(world.row(10).await.is_some());
+    let open = world.ownership().await.open;
+    assert!(open.iter().all(|(_, buckets)| buckets.intersection(&of("7")).is_empty()), "{open:?}");
 }
 
 #[tokio::test]
