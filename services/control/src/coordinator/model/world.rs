@@ -20,7 +20,7 @@ pub struct World {
     pub service: Service,
     pub(super) forward: usize,
     forward_marks: BTreeSet<OwnerEpoch>,
-    letters: Vec<(u64, Bucket)>,
+    pub(super) letters: Vec<(u64, Bucket)>,
     refuses_next: bool,
     forgot_position: bool,
     plant: Option<Plant>,
@@ -114,10 +114,7 @@ impl World {
         Some(match call {
             Call::Cut(cut) => self.cut(cut),
             Call::Verify => self.compare(),
-            Call::Status => {
-                let dead_letter_buckets = self.letters.iter().map(|(_, bucket)| *bucket).collect();
-                Answer::Status(Box::new(SyncStatus { dead_letter_buckets, ..healthy() }))
-            }
+            Call::Status => self.status(),
             Call::Ownership => Answer::Ownership(self.service.ownership()),
             Call::TakeGates(take) => self.monolith.take(take, self.plant),
             Call::ReleaseGates(release) => {
