@@ -19,7 +19,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 
 /// How long a shutdown may take before what still runs is aborted.
@@ -54,6 +54,9 @@ pub async fn serve(installation: &Installation, plan: Plan<'_>) -> anyhow::Resul
     }
     // Before the file at its path can have been replaced.
     let launch = Launch::of_this_process()?;
+    // From the start on: a signal that comes while roles start is carried out afterwards.
+    let signals =
+        Signals { hangup: signal(SignalKind::hangup())?, upgrade: signal(SignalKind::user_defined2())? };
     // The gateway drains while everything that it needs still runs, and while its readiness can be asked for.
     let (edge, tasks) = (Tasks::new(), Tasks::new());
     let settings = installation.settings().clone();
@@ -71,7 +74,7 @@ pub async fn serve(installation: &Installation, plan: Plan<'_>) -> anyhow::Resul
         }
     };
     manager::ready();
-    let outcome = running.serve(&plan, (launch, gateway)).await;
+    let outcome = running.serve(&plan, (launch, gateway), signals).await;
     if let Some(exporter) = exporter {
         exporter.stop(SPANS_DEADLINE).await;
     }
@@ -80,6 +83,14 @@ pub async fn serve(installation: &Installation, plan: Plan<'_>) -> anyhow::Resul
         Some(failure) => bail!("stopped: {failure}"),
         None => Ok(()),
     }
+}
+
+/// Signals that change the process while it runs.
+struct Signals {
+    /// Read the configuration again.
+    hangup: Signal,
+    /// Start a successor.
+    upgrade: Signal,
 }
 
 /// The gateway of the process and all its sockets.
@@ -175,10 +186,15 @@ impl Running<'_> {
         }
     }
 
-    async fn serve(&self, plan: &Plan<'_>, (launch, served): (Launch, Option<Served>)) -> anyhow::Result<()> {
-        self.reload_on_signal()?;
+    async fn serve(
+        &self,
+        plan: &Plan<'_>,
+        (launch, served): (Launch, Option<Served>),
+        signals: Signals,
+    ) -> anyhow::Result<()> {
+        self.reload_on_signal(signals.hangup);
         let (gateway, sockets) = served.unzip();
-        let taken_over = self.upgrades(plan, (launch, sockets))?;
+        let taken_over = self.upgrades(plan, (launch, sockets), signals.upgrade);
         let mut terminate = signal(SignalKind::terminate())?;
         let (edge, shutdown) = (self.edge.shutdown(), self.tasks.shutdown());
         let successor = tokio::select! {
@@ -206,8 +222,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn reload_on_signal(&self) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
+    fn reload_on_signal(&self, mut hangup: Signal) {
         let (reloader, shutdown) = (self.reloader.clone(), self.tasks.shutdown());
         self.tasks.spawn("reload on signal", OnError::Log, async move {
             loop {
@@ -218,7 +233,6 @@ impl Running<'_> {
                 }
             }
         });
-        Ok(())
     }
 
     /// Answers successors and operators; resolves with the process that has taken this one's place.
@@ -226,9 +240,9 @@ impl Running<'_> {
         &self,
         plan: &Plan<'_>,
         (launch, sockets): (Launch, Option<Vec<Named>>),
-    ) -> anyhow::Result<oneshot::Receiver<u32>> {
+        signal: Signal,
+    ) -> oneshot::Receiver<u32> {
         let (taken, taken_over) = oneshot::channel();
-        let signal = signal(SignalKind::user_defined2())?;
         let upgrades = Upgrades {
             door: roles::door(&self.installation.settings().data_dir),
             sockets,
@@ -245,7 +259,7 @@ impl Running<'_> {
             }
             Ok::<_, std::io::Error>(())
         });
-        Ok(taken_over)
+        taken_over
     }
 }
 

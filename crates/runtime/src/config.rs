@@ -30,7 +30,7 @@ pub fn load<T: DeserializeOwned>(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Unreadable(path.into(), e))?;
-    let invalid = |error: toml::de::Error| ConfigError::Invalid(format!("{}: {error}", path.display()));
+    let invalid = |error: toml::de::Error| ConfigError::Invalid(place(path, &text, &error));
     let mut table: Table = toml::from_str(&text).map_err(invalid)?;
     let mut overridden = false;
     for (name, value) in environment {
@@ -46,6 +46,17 @@ pub fn load<T: DeserializeOwned>(
         // From the text, so that errors point at the line.
         toml::from_str(&text).map_err(invalid)
     }
+}
+
+/// Where and what, without the value: it may be a secret, and the error ends in a log.
+fn place(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let file = path.display();
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return format!("{file}: {}", error.to_string().trim());
+    };
+    let line = before.matches('\n').count();
+    let key = text.lines().nth(line).and_then(|text| text.split_once('=')).map_or("", |(key, _)| key.trim());
+    format!("{file}, line {} ({key}): {}", line + 1, error.message())
 }
 
 fn set(table: &mut Table, key: &str, value: &str) -> Result<(), String> {
@@ -108,5 +119,11 @@ mod tests {
         let error =
             check("[gateway]\nlisten = 'a:1'\nworkers = 2\n", &[("BANYAN__GATEWAY__WORKERS", "many")]);
         assert!(error.as_ref().unwrap_err().contains("workers"), "{error:?}");
+        for text in
+            ["[gateway]\nlisten = 'secret\nworkers = 2\n", "[gateway]\nlisten = ['secret']\nworkers = 2\n"]
+        {
+            let error = check(text, &[]).unwrap_err();
+            assert!(error.contains("line 2 (listen)") && !error.contains("secret"), "{error}");
+        }
     }
 }

@@ -65,6 +65,8 @@ struct Writer {
     live: Arc<Mutex<Live>>,
     /// Lines in the file.
     lines: usize,
+    /// A write has failed: half a line may be at the end.
+    is_torn: bool,
 }
 
 impl Record {
@@ -97,7 +99,8 @@ impl Record {
         // Written anew: a line that was cut short is gone, and nothing stands behind it.
         let (file, lines) = rewrite(&path, &id, &live)?;
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer { path, file, id: Arc::clone(&id), live: Arc::clone(&live), lines };
+        let writer =
+            Writer { path, file, id: Arc::clone(&id), live: Arc::clone(&live), lines, is_torn: false };
         let work = move || {
             let _lock = lock;
             writer.run(jobs);
@@ -189,11 +192,15 @@ impl Writer {
             serde_json::to_writer(&mut text, &job.line)?;
             text.push(b'\n');
         }
+        if self.is_torn {
+            // Half a line would spoil the next one.
+            (self.file, self.lines) = rewrite(&self.path, &self.id, &self.live)?;
+            self.is_torn = false;
+        }
         let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             tracing::error!(%error, "acknowledged writes cannot be noted");
-            // Half a line would spoil the next one.
-            (self.file, self.lines) = rewrite(&self.path, &self.id, &self.live)?;
+            self.is_torn = true;
             return Err(error);
         }
         self.lines += batch.len();
@@ -204,7 +211,11 @@ impl Writer {
         let dead = self.lines.saturating_sub(live.values().map(VecDeque::len).sum());
         drop(live);
         if dead > DEAD_MAX && dead * 2 > self.lines {
-            (self.file, self.lines) = rewrite(&self.path, &self.id, &self.live)?;
+            match rewrite(&self.path, &self.id, &self.live) {
+                Ok(fresh) => (self.file, self.lines) = fresh,
+                // The batch is durable in the file that is there.
+                Err(error) => tracing::warn!(%error, "the record of acknowledged writes stays long"),
+            }
         }
         Ok(())
     }
@@ -236,14 +247,16 @@ fn rewrite(path: &Path, id: &str, live: &Mutex<Live>) -> io::Result<(File, usize
         }
     }
     let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
+    let folder = path.parent().map(File::open).transpose()?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
     file.write_all(&text)?;
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
+    // From here on this is the file: no error may keep its writer at the old one.
+    if let Some(Err(error)) = folder.map(|folder| folder.sync_all()) {
+        tracing::error!(%error, "the folder of the record of acknowledged writes is not synced");
     }
-    Ok((OpenOptions::new().append(true).open(path)?, count))
+    Ok((file, count))
 }
 
 #[cfg(test)]
@@ -285,6 +298,27 @@ mod tests {
         assert_eq!((again.id(), positions(&again)), (record.id(), vec![1, 2, 3]));
         again.note("mail", write(4)).await.unwrap();
         assert_eq!(positions(&again), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_written_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.log");
+        let live = Arc::new(Mutex::new(Live::new()));
+        let (_, lines) = rewrite(&path, "r", &live).unwrap();
+        let job = |position| Job {
+            line: Line { capability: "mail".into(), write: write(position) },
+            done: oneshot::channel().0,
+        };
+        // What a full disk leaves: half a line, and a file that takes nothing more.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"capability\"").unwrap();
+        let file = File::open(&path).unwrap();
+        let mut writer = Writer { path: path.clone(), file, id: "r".into(), live, lines, is_torn: false };
+        assert!(writer.write(&[job(1)]).is_err());
+        writer.write(&[job(2)]).unwrap();
+        writer.write(&[job(3)]).unwrap();
+        let noted: Vec<u64> = read(&path).unwrap().1.iter().map(|line| line.write.position).collect();
+        assert_eq!(noted, [2, 3]);
     }
 
     #[tokio::test]
