@@ -131,12 +131,16 @@ impl Proxy {
                 return Ok((expired::answer(&call.head.headers), Answerer::Gateway));
             }
             let version = admitted.version;
+            // An answer without a body has been received before it is acknowledged: the write is in flight for as
+            // long as it may still be.
+            let write = admitted.write.clone();
             let again = call.body.whole_bytes().filter(|_| above == 0).cloned();
             let answer = self.service(&mut call, &who, admitted).await?;
             let answer = match not_owner(answer).await {
                 Ok(answer) => {
-                    let answer = self.acknowledge(&call, (&who.subject, answer)).await?;
-                    return Ok((answer, Answerer::Service));
+                    let answer = self.acknowledge(&call, (&who.subject, answer)).await;
+                    drop(write);
+                    return answer.map(|answer| (answer, Answerer::Service));
                 }
                 Err(refused) => refused,
             };

@@ -57,14 +57,20 @@ pub struct Admitted {
     pub write: Option<WriteInFlight>,
 }
 
-/// A write in flight; dropped when its whole answer has been received or its exchange has failed.
-#[derive(Debug)]
+/// A write in flight: until its whole answer has been received or its exchange has failed, and until the answer
+/// may leave. It ends with the last of its clones.
+#[derive(Clone, Debug)]
 pub struct WriteInFlight {
+    _flight: Arc<Flight>,
+}
+
+#[derive(Debug)]
+struct Flight {
     ownership: Arc<Ownership>,
     id: WriteId,
 }
 
-impl Drop for WriteInFlight {
+impl Drop for Flight {
     fn drop(&mut self) {
         self.ownership.run(Input::Finished(self.id));
     }
@@ -166,7 +172,8 @@ impl Ownership {
 
     fn admitted(self: &Arc<Self>, admission: Admission) -> Admitted {
         let Admission { side, owner_epoch, version, write } = admission;
-        let write = write.map(|id| WriteInFlight { ownership: self.clone(), id });
+        let write =
+            write.map(|id| WriteInFlight { _flight: Arc::new(Flight { ownership: self.clone(), id }) });
         Admitted { side, owner_epoch, version, write }
     }
 
