@@ -7,6 +7,7 @@
 //! reads its outbox to that mark, which queues what came late as conflicts; both sides are compared; only
 //! then may it have a lease.
 
+use super::commits::Purpose;
 use super::durable::{Attempt, Durable};
 use super::effect::{Call, Now};
 use super::finish::Command;
@@ -172,6 +173,23 @@ impl Coordinator {
         self.draft = prepare::Draft { to: Side::Service, ..prepare::Draft::default() };
         let burned = self.durable.cut.as_ref().is_some_and(|cut| cut.admission.is_some());
         self.enter(if burned { Stage::AdmitStatus } else { Stage::Admit }, now);
+    }
+
+    /// A wish to go back without the service ends an admission, which began before it and knows nothing of it.
+    pub(super) fn give_up_plans(&mut self, now: Now) {
+        let is_stale = match self.stage {
+            Stage::Admit
+            | Stage::AdmitStatus
+            | Stage::AdmitClose
+            | Stage::AdmitReverse
+            | Stage::AdmitVerify
+            | Stage::Admitted => !self.durable.awaits_admission(),
+            _ => false,
+        };
+        if is_stale {
+            self.queue.retain(|purpose| matches!(purpose, Purpose::Wish(..)));
+            self.enter(Stage::Idle(now.boot), now);
+        }
     }
 
     pub(super) fn admission_status(&mut self, status: &SyncStatus, now: Now) {
