@@ -73,7 +73,9 @@ impl Durable {
     /// # Errors
     /// Buckets are still to go back.
     pub(super) fn readmit(&mut self) -> Result<(), Rejection> {
-        let left = !self.service_buckets().is_empty();
+        // An advance that still runs may flip, and would open nothing while the service is barred.
+        let advances = self.attempt.as_ref().is_some_and(|attempt| attempt.to == Side::Service);
+        let left = advances || !self.service_buckets().is_empty();
         match &mut self.cut {
             Some(cut) if cut.forced && left => Err(Rejection::Forced),
             Some(cut) => {
@@ -175,7 +177,8 @@ impl Coordinator {
         self.enter(if burned { Stage::AdmitStatus } else { Stage::Admit }, now);
     }
 
-    /// A wish to go back without the service ends an admission, which began before it and knows nothing of it.
+    /// A wish to go back without the service ends what began before it and knows nothing of it: an admission,
+    /// or an attempt of which nothing is held yet.
     pub(super) fn give_up_plans(&mut self, now: Now) {
         let is_stale = match self.stage {
             Stage::Admit
@@ -184,12 +187,18 @@ impl Coordinator {
             | Stage::AdmitReverse
             | Stage::AdmitVerify
             | Stage::Admitted => !self.durable.awaits_admission(),
+            Stage::Status | Stage::Ownership | Stage::Freeze => self.is_draft_barred(),
             _ => false,
         };
         if is_stale {
             self.queue.retain(|purpose| matches!(purpose, Purpose::Wish(..)));
             self.enter(Stage::Idle(now.boot), now);
         }
+    }
+
+    /// Whether the service is given up, which the attempt that is prepared does not take into account.
+    pub(super) fn is_draft_barred(&self) -> bool {
+        self.durable.is_barred() && !self.draft.forced
     }
 
     pub(super) fn admission_status(&mut self, status: &SyncStatus, now: Now) {
