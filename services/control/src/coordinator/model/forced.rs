@@ -72,6 +72,9 @@ impl World {
         let down = || Some(Answer::Failed("the service does not answer".into()));
         match call {
             Call::Ownership | Call::Open(_) | Call::Close(_) | Call::Verify if lost.is_down => down(),
+            Call::Open(_) if lost.needs_copy => {
+                Some(Answer::Failed("the service's database has no rows of the monolith".into()))
+            }
             Call::Ownership => match self.service.ownership() {
                 own if lost.is_leased() => Some(Answer::Ownership(own)),
                 own => Some(Answer::Ownership(banyan_core::protocol::target::TargetOwnership {
