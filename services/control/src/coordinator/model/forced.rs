@@ -144,11 +144,13 @@ impl World {
         self.monolith.fence.values().all(|(owner, _)| *owner == FenceOwner::Monolith)
     }
 
-    /// A service without its rows gets them copied once the monolith owns everything.
+    /// A service without its rows gets them copied once the monolith owns everything, and hears of the fence
+    /// as it is.
     pub fn is_without_rows(&mut self) -> bool {
         if self.lost.needs_copy && !self.lost.is_down && self.is_all_monolith() {
             self.service.rows.clone_from(&self.monolith.rows);
             self.forward = self.monolith.binlog.len();
+            self.service.learn_fence(&self.monolith.fence);
             self.lost.needs_copy = false;
         }
         self.lost.needs_copy
