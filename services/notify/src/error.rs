@@ -66,6 +66,11 @@ fn rejected(rejection: Rejection) -> Problem {
             conflict("position_mismatch", format!("this service stands at {stands}"))
         }
         Rejection::NoLease => no_lease(),
+        Rejection::Empty => {
+            let detail = "this service's database has no rows of the monolith, so that it opens no bucket; \
+                          restore it, or go back without the service";
+            conflict("empty_database", detail.into())
+        }
         Rejection::Malformed(detail) => Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail),
         Rejection::LetterNotFound => {
             Problem::new(StatusCode::NOT_FOUND, "letter_not_found", "there is no such open letter")

@@ -197,6 +197,7 @@ impl NotifyCore {
                 }
                 Ok(Decision::of(Vec::new(), Answer::Done))
             }
+            Command::Open(_) if !forward::has_begun(state) => Err(Rejection::Empty),
             Command::Open(request) => {
                 let opened = context.open(request);
                 *state.opened.change() |= opened;

@@ -15,11 +15,14 @@ use crate::metrics::{BATCHES, CHANGES, LAG_SECONDS};
 use crate::own::FENCE;
 use banyan_core::protocol::import::{BinlogPosition, ImportBatch, ImportOutcome};
 use banyan_core::protocol::monolith::Direction;
+use banyan_core::row::{Change, FenceChange, FenceOwner};
+use banyan_core::{Bucket, BucketSet, OwnerEpoch};
 use banyan_runtime::client::CallError;
 use banyan_runtime::tasks::Shutdown;
 use banyan_runtime::trace::Span;
 use banyan_runtime::{clock, failpoints};
 use batch::{Batch, Limits};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -48,7 +51,7 @@ enum ForwardFault {
         "the service has no position, but the monolith's fence says that it owns or is given {0} buckets: \
              it lost its database; restore it, or roll back by hand"
     )]
-    Regressed(u64),
+    Regressed(usize),
 }
 
 /// Carries changes until shutdown.
@@ -103,27 +106,30 @@ impl Forward {
         Err(fault.unwrap_or(StreamFault::Ended("nobody reads it")).into())
     }
 
-    /// The first position of an empty service: the newest of the binlog.
+    /// The first position of an empty service: the newest of the binlog. What the fence says there is told
+    /// with it, because its changes lie before: a command from before the service lost its database opens
+    /// nothing.
     async fn begin(&self) -> Result<BinlogPosition, ForwardFault> {
         let capture = &self.capture;
         let mut lease = capture.questions.lease().await.map_err(Fault::from)?;
         let connection = &mut lease.connection;
         let sql = format!(
-            "SELECT COUNT(*) FROM {} WHERE capability = '{}' AND owner <> 'monolith'",
+            "SELECT bucket, CAST(owner AS CHAR), owner_epoch FROM {} WHERE capability = '{}'",
             FENCE.name, capture.capability.name
         );
-        match capture.database.rows::<u64>(connection, &sql).await {
-            Ok(moved) if moved.iter().sum::<u64>() > 0 => {
-                return Err(ForwardFault::Regressed(moved.iter().sum()));
-            }
-            Ok(_) => {}
-            Err(fault) if fault.is(code::NO_SUCH_TABLE) => {}
+        let rows = match capture.database.rows::<(u16, String, u64)>(connection, &sql).await {
+            Ok(rows) => rows,
+            Err(fault) if fault.is(code::NO_SUCH_TABLE) => Vec::new(),
             Err(fault) => return Err(Fault::from(fault).into()),
+        };
+        let moved = rows.iter().filter(|(_, owner, _)| owner != FenceOwner::Monolith.as_str()).count();
+        if moved > 0 {
+            return Err(ForwardFault::Regressed(moved));
         }
         let to = head(&capture.database, connection).await.map_err(Fault::from)?;
         lease.keep();
-        let batch =
-            ImportBatch { from: None, to: to.clone(), changes: Vec::new(), chunk: None, traces: Vec::new() };
+        let changes = of_monolith(rows);
+        let batch = ImportBatch { from: None, to: to.clone(), changes, chunk: None, traces: Vec::new() };
         let _: ImportOutcome = capture.service.post("/v1/import", &batch).await?;
         Ok(to)
     }
@@ -183,6 +189,19 @@ impl Forward {
         capture.faults.clear(FAULT);
         Ok(message.to)
     }
+}
+
+/// What a fence says that gives every bucket to the monolith: one change for each owner epoch.
+fn of_monolith(rows: Vec<(u16, String, u64)>) -> Vec<Change> {
+    let mut by_epoch: BTreeMap<OwnerEpoch, BucketSet> = BTreeMap::new();
+    for (number, _, owner_epoch) in rows {
+        if let Ok(bucket) = Bucket::try_from(number) {
+            by_epoch.entry(OwnerEpoch(owner_epoch)).or_insert_with(BucketSet::empty).insert(bucket);
+        }
+    }
+    let owner = FenceOwner::Monolith;
+    let change = |(owner_epoch, buckets)| Change::Fence(FenceChange { buckets, owner, owner_epoch });
+    by_epoch.into_iter().map(change).collect()
 }
 
 /// The attempt is seen in its traces; the next one has spans of its own.

@@ -198,6 +198,7 @@ impl Coordinator {
         }
         self.yield_to_wish(now);
         self.give_up_on_service(now);
+        self.give_up_plans(now);
     }
 
     fn moved(&mut self, ended: Option<Attempt>, now: Now) {

@@ -7,6 +7,7 @@
 //! reads its outbox to that mark, which queues what came late as conflicts; both sides are compared; only
 //! then may it have a lease.
 
+use super::commits::Purpose;
 use super::durable::{Attempt, Durable};
 use super::effect::{Call, Now};
 use super::finish::Command;
@@ -72,7 +73,9 @@ impl Durable {
     /// # Errors
     /// Buckets are still to go back.
     pub(super) fn readmit(&mut self) -> Result<(), Rejection> {
-        let left = !self.service_buckets().is_empty();
+        // An advance that still runs may flip, and would open nothing while the service is barred.
+        let advances = self.attempt.as_ref().is_some_and(|attempt| attempt.to == Side::Service);
+        let left = advances || !self.service_buckets().is_empty();
         match &mut self.cut {
             Some(cut) if cut.forced && left => Err(Rejection::Forced),
             Some(cut) => {
@@ -172,6 +175,30 @@ impl Coordinator {
         self.draft = prepare::Draft { to: Side::Service, ..prepare::Draft::default() };
         let burned = self.durable.cut.as_ref().is_some_and(|cut| cut.admission.is_some());
         self.enter(if burned { Stage::AdmitStatus } else { Stage::Admit }, now);
+    }
+
+    /// A wish to go back without the service ends what began before it and knows nothing of it: an admission,
+    /// or an attempt of which nothing is held yet.
+    pub(super) fn give_up_plans(&mut self, now: Now) {
+        let is_stale = match self.stage {
+            Stage::Admit
+            | Stage::AdmitStatus
+            | Stage::AdmitClose
+            | Stage::AdmitReverse
+            | Stage::AdmitVerify
+            | Stage::Admitted => !self.durable.awaits_admission(),
+            Stage::Status | Stage::Ownership | Stage::Freeze => self.is_draft_barred(),
+            _ => false,
+        };
+        if is_stale {
+            self.queue.retain(|purpose| matches!(purpose, Purpose::Wish(..)));
+            self.enter(Stage::Idle(now.boot), now);
+        }
+    }
+
+    /// Whether the service is given up, which the attempt that is prepared does not take into account.
+    pub(super) fn is_draft_barred(&self) -> bool {
+        self.durable.is_barred() && !self.draft.forced
     }
 
     pub(super) fn admission_status(&mut self, status: &SyncStatus, now: Now) {

@@ -159,7 +159,7 @@ impl Coordinator {
         }
         // The wish may have changed meanwhile.
         self.draft.buckets = self.draft.buckets.intersection(&self.pending(self.draft.to));
-        if self.draft.buckets.is_empty() || self.durable.paused {
+        if self.draft.buckets.is_empty() || self.durable.paused || self.is_draft_barred() {
             return self.enter(Stage::Idle(now.boot), now);
         }
         self.enter(Stage::Freeze, now);

@@ -199,6 +199,8 @@ pub enum Rejection {
     PositionMismatch(Option<BinlogPosition>),
     /// A batch with intents needs the lease.
     NoLease,
+    /// A database without the monolith's rows opens no bucket.
+    Empty,
     /// A batch holds what no sync of this installation sends.
     Malformed(String),
     /// There is no such open letter.

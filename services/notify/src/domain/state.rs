@@ -27,7 +27,7 @@ pub struct State {
     pub sent_today: Table<u64, u64>,
     /// Unused ids.
     pub blocks: Blocks,
-    /// The monolith's stream; loaded where a batch imports.
+    /// The monolith's stream; loaded where a batch imports or buckets are opened.
     pub stream: Option<Stream>,
     /// Dead letters.
     pub letters: Letters,

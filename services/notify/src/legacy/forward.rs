@@ -130,8 +130,14 @@ pub fn retry(state: &mut State, id: u64, world: &World<'_>) -> Result<Vec<Event>
     })
 }
 
+/// Whether the database has taken anything of the monolith's stream. One that has not holds no rows: it is
+/// new, or was lost.
+pub fn has_begun(state: &State) -> bool {
+    stream(state).position().is_some()
+}
+
 fn stream(state: &State) -> &Stream {
-    state.stream.as_ref().expect("a batch that imports has loaded the stream")
+    state.stream.as_ref().expect("a command that asks for the stream has loaded it")
 }
 
 fn stream_mut(state: &mut State) -> &mut Stream {

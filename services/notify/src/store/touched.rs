@@ -101,7 +101,8 @@ impl Keys {
                 }
             }
             Command::Close(_) => self.claims = true,
-            Command::AddBlock { .. } | Command::Open(_) => {}
+            Command::Open(_) => self.stream = true,
+            Command::AddBlock { .. } => {}
         }
         Ok(())
     }

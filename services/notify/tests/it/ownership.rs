@@ -57,6 +57,24 @@ async fn the_mark_of_a_close_stands_behind_every_event_of_its_buckets() {
 }
 
 #[tokio::test]
+async fn a_database_without_rows_opens_no_bucket() {
+    let mut world = World::owned().await;
+    let remove = async |file: &std::path::Path| {
+        for end in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(end);
+            let _ = std::fs::remove_file(name);
+        }
+    };
+    world.restart(remove).await;
+    let refused = world.try_open(of("7"), EPOCH + 1).await.unwrap_err();
+    assert!(refused.is_refused("empty_database"), "{refused}");
+    assert_eq!(world.ownership().await.open, []);
+    world.copy().await;
+    assert!(world.open(of("7"), EPOCH + 1).await);
+}
+
+#[tokio::test]
 async fn a_late_turn_changes_nothing() {
     let world = World::owned().await;
     let late = banyan_core::protocol::target::OwnershipClose {

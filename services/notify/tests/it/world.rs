@@ -226,8 +226,12 @@ impl World {
     }
 
     pub async fn open(&self, buckets: BucketSet, epoch: u64) -> bool {
+        self.try_open(buckets, epoch).await.unwrap()
+    }
+
+    pub async fn try_open(&self, buckets: BucketSet, epoch: u64) -> Result<bool, CallError> {
         let request = OwnershipOpen { turn: self.turn(epoch), buckets, owner_epoch: OwnerEpoch(epoch) };
-        self.role.post::<_, Applied>("/v1/ownership/open", &request).await.unwrap().applied
+        self.role.post::<_, Applied>("/v1/ownership/open", &request).await.map(|answer| answer.applied)
     }
 
     pub async fn close(&self, buckets: BucketSet, epoch: u64) -> bool {

@@ -1,6 +1,8 @@
 //! What a stream does not understand stops it, in words, and loses nothing.
 
-use crate::world::{World, quick, until};
+use crate::world::{World, bucket, quick, until};
+use banyan_core::OwnerEpoch;
+use banyan_core::row::FenceOwner;
 use banyan_sync::Config;
 
 async fn fault(world: &World, words: &str) -> String {
@@ -120,12 +122,18 @@ async fn a_purged_binlog_is_named_exactly() {
 #[tokio::test]
 async fn a_service_without_a_position_is_refused_while_the_fence_gives_it_buckets() {
     let Some(mut world) = World::start().await else { return };
-    assert!(world.fence(crate::world::bucket(1), banyan_core::row::FenceOwner::Service, 7).await);
+    assert!(world.fence(bucket(1), FenceOwner::Service, 7).await);
     world.stop_sync().await;
     world.peer.memory().position = None;
+    world.peer.memory().fences.clear();
     world.start_sync(quick()).await;
     fault(&world, "it lost its database").await;
     assert_eq!(world.peer.memory().position, None);
+    let monolith = FenceOwner::Monolith;
+    assert!(world.fence(bucket(1), monolith, 8).await);
+    until("the stream begins", async || world.peer.memory().position.is_some()).await;
+    let told = world.peer.memory().fences.clone();
+    assert_eq!(told, [(monolith, OwnerEpoch(1), 4095), (monolith, OwnerEpoch(8), 1)], "the fence as it is");
     world.stop().await;
 }
 

@@ -5,7 +5,7 @@
 //! acknowledged writes when it takes over is on the journalled list; a service that comes back changes nothing
 //! before it is admitted.
 
-use super::schedule::{LEASE, Run};
+use super::schedule::{LEASE, Run, SHARES};
 use super::world::{Log, Out, World};
 use crate::coordinator::durable::{Durable, Progress};
 use crate::coordinator::effect::{Answer, Call, WishId};
@@ -72,6 +72,9 @@ impl World {
         let down = || Some(Answer::Failed("the service does not answer".into()));
         match call {
             Call::Ownership | Call::Open(_) | Call::Close(_) | Call::Verify if lost.is_down => down(),
+            Call::Open(_) if lost.needs_copy => {
+                Some(Answer::Failed("the service's database has no rows of the monolith".into()))
+            }
             Call::Ownership => match self.service.ownership() {
                 own if lost.is_leased() => Some(Answer::Ownership(own)),
                 own => Some(Answer::Ownership(banyan_core::protocol::target::TargetOwnership {
@@ -141,11 +144,13 @@ impl World {
         self.monolith.fence.values().all(|(owner, _)| *owner == FenceOwner::Monolith)
     }
 
-    /// A service without its rows gets them copied once the monolith owns everything.
+    /// A service without its rows gets them copied once the monolith owns everything, and hears of the fence
+    /// as it is.
     pub fn is_without_rows(&mut self) -> bool {
         if self.lost.needs_copy && !self.lost.is_down && self.is_all_monolith() {
             self.service.rows.clone_from(&self.monolith.rows);
             self.forward = self.monolith.binlog.len();
+            self.service.learn_fence(&self.monolith.fence);
             self.lost.needs_copy = false;
         }
         self.lost.needs_copy
@@ -381,4 +386,33 @@ fn a_forced_rollback_that_hides_its_exposure_is_caught() {
 fn a_lease_that_is_renewed_during_a_forced_rollback_is_caught() {
     let found = caught(Plant::BarByWish);
     assert!(found.iter().any(|text| text.contains("has a lease during")), "{found:?}");
+}
+
+/// The run goes on well, one step of control after the other.
+fn go_on(run: &mut Run, steps: usize) {
+    for _ in 0..steps {
+        run.commit(0);
+        run.answer_call(0);
+        run.renew(0);
+        run.world.step_forward();
+        run.world.step_reverse();
+        run.pass(2);
+    }
+}
+
+#[test]
+fn a_service_that_is_given_up_and_wished_back_at_any_step_comes_back() {
+    for (steps, between) in (0..45).flat_map(|steps| (0..3).map(move |between| (steps, between))) {
+        let mut run = Run::with_leases(1);
+        run.pass(3400);
+        run.ask(Action::Force);
+        go_on(&mut run, 4);
+        run.ask(Action::Advance(Some(SHARES[1])));
+        go_on(&mut run, steps);
+        run.ask(Action::Force);
+        go_on(&mut run, between);
+        run.ask(Action::Advance(Some(SHARES[2])));
+        run.settle();
+        assert!(run.violations().is_empty(), "{steps}, {between}: {:?}", run.violations());
+    }
 }

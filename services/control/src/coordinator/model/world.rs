@@ -289,12 +289,7 @@ impl World {
             }
             // Taken away without the service's mark.
             Log::Fence(FenceOwner::Monolith, epoch, buckets) => {
-                let Service { open, taken, .. } = &mut self.service;
-                open.retain(|bucket, own| !buckets.contains(*bucket) || *own >= *epoch);
-                for bucket in buckets.iter() {
-                    let known = taken.entry(bucket).or_insert(*epoch);
-                    *known = (*known).max(*epoch);
-                }
+                buckets.iter().for_each(|bucket| self.service.withdraw(bucket, *epoch));
             }
             Log::Fence(..) => {}
         }
@@ -418,6 +413,22 @@ impl Monolith {
 }
 
 impl Service {
+    /// The monolith has the bucket in this owner epoch.
+    fn withdraw(&mut self, bucket: Bucket, epoch: OwnerEpoch) {
+        if self.open.get(&bucket).is_some_and(|own| *own < epoch) {
+            self.open.remove(&bucket);
+        }
+        let known = self.taken.entry(bucket).or_insert(epoch);
+        *known = (*known).max(epoch);
+    }
+
+    /// What the monolith's fence says where the stream begins.
+    pub(super) fn learn_fence(&mut self, fence: &BTreeMap<Bucket, (FenceOwner, OwnerEpoch)>) {
+        for (bucket, (_, epoch)) in fence {
+            self.withdraw(*bucket, *epoch);
+        }
+    }
+
     fn taken_after(&self, open: &OwnershipOpen) -> bool {
         open.buckets.iter().any(|b| self.taken.get(&b).is_some_and(|taken| *taken > open.owner_epoch))
     }
