@@ -100,16 +100,7 @@ pub struct LoseOptions {
 impl LoseOptions {
     /// The servers' options.
     pub fn run(&self) -> RunOptions {
-        CrashOptions {
-            rounds: 1,
-            from: 0,
-            seed: self.seed,
-            users: self.users,
-            rate: self.rate,
-            json: None,
-            keep: self.keep,
-        }
-        .run()
+        RunOptions::of_servers(self.users, self.rate, (self.seed, self.keep))
     }
 }
 
@@ -142,24 +133,7 @@ pub struct CrashOptions {
 impl CrashOptions {
     /// The servers' options.
     pub fn run(&self) -> RunOptions {
-        RunOptions {
-            duration: None,
-            users: self.users,
-            rate: self.rate,
-            seed: self.seed,
-            json: None,
-            report: None,
-            keep: self.keep,
-            yes: true,
-            by_hand: false,
-            quick: false,
-            no_times: false,
-            no_outage: true,
-            no_spike: true,
-            together: false,
-            php_workers: 6,
-            verbose: false,
-        }
+        RunOptions::of_servers(self.users, self.rate, (self.seed, self.keep))
     }
 }
 
@@ -183,24 +157,7 @@ pub struct TraceOptions {
 impl TraceOptions {
     /// The servers' options.
     pub fn run(&self) -> RunOptions {
-        RunOptions {
-            duration: None,
-            users: 20,
-            rate: 5.0,
-            seed: self.seed,
-            json: None,
-            report: None,
-            keep: self.keep,
-            yes: true,
-            by_hand: false,
-            quick: false,
-            no_times: false,
-            no_outage: true,
-            no_spike: true,
-            together: false,
-            php_workers: 6,
-            verbose: false,
-        }
+        RunOptions::of_servers(20, 5.0, (self.seed, self.keep))
     }
 }
 
@@ -326,6 +283,28 @@ impl Schedule {
 }
 
 impl RunOptions {
+    /// What the other commands start servers with: nothing happens by a schedule.
+    fn of_servers(users: u64, rate: f64, (seed, keep): (u64, bool)) -> Self {
+        Self {
+            duration: None,
+            users,
+            rate,
+            seed,
+            json: None,
+            report: None,
+            keep,
+            yes: true,
+            by_hand: false,
+            quick: false,
+            no_times: false,
+            no_outage: true,
+            no_spike: true,
+            together: false,
+            php_workers: 6,
+            verbose: false,
+        }
+    }
+
     /// Seconds under load.
     pub fn load_s(&self) -> u64 {
         self.duration.unwrap_or(if self.quick { 75 } else { 180 })

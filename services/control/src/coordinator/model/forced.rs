@@ -5,6 +5,7 @@
 //! acknowledged writes when it takes over is on the journalled list; a service that comes back changes nothing
 //! before it is admitted.
 
+use super::choices;
 use super::schedule::{LEASE, Run, SHARES};
 use super::world::{Log, Out, World};
 use crate::coordinator::durable::{Durable, Progress};
@@ -338,14 +339,6 @@ fn run(gateways: usize, choices: impl IntoIterator<Item = u32>) -> (Vec<String>,
     let lost = &run.world.lost;
     let seen = (lost.flips, lost.exposed.len(), lost.admissions);
     (run.violations().to_vec(), seen)
-}
-
-fn choices(seed: u64) -> impl Iterator<Item = u32> {
-    let mut state = seed;
-    std::iter::repeat_with(move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 32) as u32
-    })
 }
 
 /// How many schedules a test tries; `bin/soak model` asks for more.
